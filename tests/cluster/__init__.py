@@ -1,0 +1,1 @@
+"""A real single-node Kubernetes on a bare Debian machine: `python -m tests.cluster --help`."""

@@ -1,0 +1,5 @@
+"""Entry point of `python -m tests.cluster`."""
+
+from tests.cluster.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""The command line of the test cluster."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from tests.cluster import host, lifecycle
+from tests.cluster.progress import fail, say
+from tests.cluster.settings import REPOSITORY, ClusterError, Instance, current_instance
+from tests.cluster.status import show
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """A real single-node Kubernetes on a bare Debian machine, for this project's tests.
+
+    CLUSTER=current uses the cluster of your current kubectl context instead.
+    WPSJOBS_CLUSTER_NAME chooses an instance: the first, `default`, runs in the machine's own
+    network, each other one in a network namespace of its own.
+    """
+
+
+def enter_netns(instance: Instance) -> None:
+    """Start this very command again inside the instance's network namespace."""
+    if host.inside_netns(instance):
+        return
+    command = ["nsenter", f"--net={instance.netns_file}", sys.executable, "-m", "tests.cluster"]
+    os.chdir(REPOSITORY)
+    os.execvp(command[0], [*command, *sys.argv[1:]])  # noqa: S606 - no shell is wanted
+
+
+@cli.command()
+def up() -> None:
+    """Start the cluster, from whatever state it is in; building what is missing first."""
+    instance = current_instance()
+    lifecycle.prepare(instance)
+    host.make_netns(instance)
+    enter_netns(instance)
+    with lifecycle.locked(instance):
+        lifecycle.up(instance)
+
+
+@cli.command()
+@click.option("--purge", is_flag=True, help="Remove images, volumes and logs as well.")
+def down(purge: bool) -> None:
+    """Stop the cluster. Images on the node, volumes and logs stay; what ran in it does not."""
+    instance = current_instance()
+    if instance.netns and instance.netns_file.exists():
+        enter_netns(instance)
+    with lifecycle.locked(instance):
+        lifecycle.down(instance, purge=purge)
+
+
+@cli.command()
+def kubeconfig() -> None:
+    """Print the path of the kubeconfig."""
+    click.echo(current_instance().kubeconfig)
+
+
+@cli.command()
+def env() -> None:
+    """Print shell lines that make kubectl and helm known: eval "$(python -m tests.cluster env)"."""
+    instance = current_instance()
+    helm = instance.binary("helm", "helm", instance.versions.helm).parent
+    click.echo(f'export PATH="{instance.kubernetes_bin}:{helm}:$PATH"')
+    click.echo(f'export KUBECONFIG="{instance.kubeconfig}"')
+
+
+@cli.command()
+def status() -> None:
+    """Show the components; the exit code is 0 only if all are healthy."""
+    instance = current_instance()
+    if instance.netns and instance.netns_file.exists():
+        enter_netns(instance)
+    if not show(instance):
+        sys.exit(1)
+
+
+@cli.command()
+def volumes() -> None:
+    """Print the directory for hostPath volumes that pods share."""
+    click.echo(current_instance().volumes)
+
+
+def main() -> None:
+    """Run a command; errors are shown without a trace."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        say("interrupted; `up` goes on from here, `down` stops what has started")
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except ClusterError as error:
+        fail(str(error))
