@@ -54,7 +54,11 @@ class TerminationMessage:
         message = self.message
         while True:
             text = json.dumps(
-                {"message": message, "code": self.code[:128], "locator": self.locator and self.locator[:256]},
+                {
+                    "message": message,
+                    "code": self.code[:128],
+                    "locator": self.locator and self.locator[:256],
+                },
                 ensure_ascii=False,
             )
             excess = len(text.encode()) - MAX_TERMINATION_MESSAGE

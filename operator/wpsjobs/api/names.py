@@ -33,7 +33,7 @@ _JOB_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 MAX_JOB_ID_LENGTH = 128
 MAX_RESOURCE_NAME_LENGTH = 40
-"""Leaves room for ``-<attempt>-p<index>`` and a pod's suffix within the 63 characters of a label."""
+"""Leaves room for ``-<attempt>-p<index>`` and a suffix within the 63 characters of a label."""
 
 
 def is_valid_job_id(job_id: str) -> bool:

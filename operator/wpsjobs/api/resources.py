@@ -51,7 +51,9 @@ class _Fields:
 
     def number(self, key: str) -> float | None:
         value = self._raw.get(key)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return (
+            float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        )
 
     def flag(self, key: str) -> bool:
         return self._raw.get(key) is True
@@ -111,7 +113,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Lifetimes:
-    """Durations in seconds and counts that WpsJob, WpsProcess and WpsQueue may set; None inherits."""
+    """Seconds and counts that WpsJob, WpsProcess and WpsQueue may set; None inherits."""
 
     timeout_seconds: int | None = None
     restart_limit: int | None = None
@@ -407,9 +409,7 @@ class WpsProcess:
         )
 
 
-DEFAULT_LIFETIMES = Lifetimes(
-    timeout_seconds=3600, restart_limit=2, ttl_seconds_after_finished=-1
-)
+DEFAULT_LIFETIMES = Lifetimes(timeout_seconds=3600, restart_limit=2, ttl_seconds_after_finished=-1)
 
 
 @dataclass(frozen=True)
@@ -435,9 +435,7 @@ class Policy:
         return cls(
             timeout_seconds=_first(level.timeout_seconds for level in levels),
             restart_limit=_first(level.restart_limit for level in levels),
-            ttl_seconds_after_finished=_first(
-                level.ttl_seconds_after_finished for level in levels
-            ),
+            ttl_seconds_after_finished=_first(level.ttl_seconds_after_finished for level in levels),
             restart_on=DEFAULT_RESTART_ON if restart_on is None else restart_on,
             backoff=queue.backoff if queue else Backoff(),
         )

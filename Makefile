@@ -1,0 +1,68 @@
+# Everything a developer or CI types. Each target does all of the set-up that it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLUSTER_TOOL := $(BIN)/python -m tests.cluster
+VENV_READY := $(VENV)/.ready
+
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help
+help: ## Show these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(VENV_READY): pyproject.toml tests/install-dev.sh
+	bash tests/install-dev.sh "$(PYTHON)" "$(VENV)"
+	touch $@
+
+.PHONY: venv
+venv: $(VENV_READY) ## Make the virtual environment, with what it needs from Debian
+
+.PHONY: lint
+lint: $(VENV_READY) ## Linters, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy -p tests.cluster
+	$(BIN)/lint-imports
+
+.PHONY: unit
+unit: $(VENV_READY) ## Unit and contract tests, without a cluster
+	$(BIN)/pytest tests/unit tests/contract
+
+.PHONY: cluster
+cluster: $(VENV_READY) ## Start a local Kubernetes (CLUSTER=current takes the current context)
+	$(CLUSTER_TOOL) up
+
+.PHONY: cluster-down
+cluster-down: $(VENV_READY) ## Stop it and leave nothing behind
+	$(CLUSTER_TOOL) down
+
+.PHONY: kubeconfig
+kubeconfig: ## Print the path of the kubeconfig
+	@$(CLUSTER_TOOL) kubeconfig
+
+.PHONY: images
+images: cluster ## Build the images and bring them to the node
+	$(CLUSTER_TOOL) images
+
+.PHONY: install
+install: images ## Install everything in namespace wps, with the test processes
+	$(BIN)/python -m tests.deployment install
+
+.PHONY: url
+url: ## Print the WPS URL that this machine reaches
+	@$(BIN)/python -m tests.deployment url
+
+.PHONY: demo
+demo: install ## Send real Executes and look at the results
+	$(BIN)/python -m tests.demo
+
+.PHONY: test
+test: lint unit install ## All tests: linters, types, unit, contract, integration, end to end
+	$(BIN)/pytest tests/integration tests/e2e
+	$(BIN)/pytest tests/faults

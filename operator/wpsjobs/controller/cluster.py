@@ -1,0 +1,271 @@
+"""All I/O of the operator: the only module that talks to the API server.
+
+Answers stay JSON (the client's models cost seconds for thousands of objects), errors become ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.config.config_exception import ConfigException as SyncConfigException
+
+from wpsjobs.api.names import (
+    API_VERSION,
+    GROUP,
+    LABEL_MANAGED_BY,
+    LABEL_WPSJOB,
+    MANAGED_BY,
+    VERSION,
+    WPSJOB_KIND,
+)
+from wpsjobs.api.phases import FINISHED
+from wpsjobs.api.resources import Metadata, Raw, WpsJob
+from wpsjobs.controller import metrics
+from wpsjobs.controller.actions import Milestone
+from wpsjobs.controller.state import Kind
+
+PAGE = 500
+"""Objects a page when finished WpsJobs are listed."""
+
+_PATHS = {
+    Kind.WPSJOB: (f"apis/{GROUP}/{VERSION}", "wpsjobs"),
+    Kind.WPSQUEUE: (f"apis/{GROUP}/{VERSION}", "wpsqueues"),
+    Kind.WPSPROCESS: (f"apis/{GROUP}/{VERSION}", "wpsprocesses"),
+    Kind.KUBERNETES_JOB: ("apis/batch/v1", "jobs"),
+    Kind.POD: ("api/v1", "pods"),
+}
+_MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
+_UNFINISHED = ",".join(f"status.phase!={phase}" for phase in sorted(FINISHED))
+
+
+class ClusterError(Exception):
+    """A request to the API server failed; what was asked for may or may not have been done."""
+
+
+class RefusedError(ClusterError):
+    """The API server refused the request; nothing was done."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ConflictError(RefusedError):
+    """The object was changed meanwhile, or one of this name is there already; read it again."""
+
+
+class GoneError(RefusedError):
+    """There is no such object (any more)."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A complete list of a selection of objects."""
+
+    items: Sequence[Raw]
+    version: int
+    """The resourceVersion at which it was taken."""
+
+
+class Cluster:
+    """The API server, as the operator needs it. Use it as an asynchronous context manager."""
+
+    def __init__(self, request_timeout: float) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=request_timeout)
+        self._api: client.ApiClient | None = None
+
+    async def __aenter__(self) -> Cluster:
+        configuration = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+        except (config.ConfigException, SyncConfigException):
+            await config.load_kube_config(client_configuration=configuration)
+        configuration.connection_pool_maxsize = 64
+        self._api = client.ApiClient(configuration)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._api is not None:
+            await self._api.close()
+
+    async def listing(self, kind: Kind, namespace: str) -> Listing:
+        """All objects of *kind* in *namespace* that the loop works on.
+
+        These are all but finished WpsJobs, and Kubernetes Jobs and pods that are not ours.
+        """
+        query: dict[str, str] = {}
+        if kind is Kind.WPSJOB:
+            query["fieldSelector"] = _UNFINISHED
+        elif kind in (Kind.KUBERNETES_JOB, Kind.POD):
+            query["labelSelector"] = LABEL_WPSJOB
+        answer = await self._request("GET", _path(kind, namespace), query)
+        return Listing(answer["items"], int(answer["metadata"]["resourceVersion"]))
+
+    async def finished(self, namespace: str) -> AsyncIterator[Listing]:
+        """The finished WpsJobs of *namespace*, phase by phase in pages."""
+        for phase in sorted(FINISHED):
+            query = {"fieldSelector": f"status.phase={phase}", "limit": str(PAGE)}
+            while True:
+                answer = await self._request("GET", _path(Kind.WPSJOB, namespace), query)
+                metadata = answer["metadata"]
+                yield Listing(answer["items"], int(metadata["resourceVersion"]))
+                if not metadata.get("continue"):
+                    break
+                query["continue"] = metadata["continue"]
+
+    async def namespaces(self) -> list[str]:
+        """Names of all namespaces."""
+        answer = await self._request("GET", "/api/v1/namespaces", {})
+        return [item["metadata"]["name"] for item in answer["items"]]
+
+    async def get(self, kind: Kind, metadata: Metadata) -> Raw:
+        """The object as it is now. Raises GoneError where it is none, or another of that name."""
+        raw = await self._request("GET", _path(kind, metadata.namespace, metadata.name), {})
+        if raw["metadata"]["uid"] != metadata.uid:
+            raise GoneError(f"{kind} {metadata.key} is another one now", 404)
+        return raw
+
+    async def patch_status(self, kind: Kind, metadata: Metadata, status: Mapping[str, Any]) -> Raw:
+        """Change the status of the very version *metadata* tells of; returns the new object.
+
+        Raises ConflictError where the object has changed meanwhile, GoneError where it was deleted.
+        """
+        body = {
+            "metadata": {
+                "resourceVersion": str(metadata.resource_version),
+                "uid": metadata.uid,
+            },
+            "status": status,
+        }
+        path = _path(kind, metadata.namespace, metadata.name, "status")
+        return await self._request("PATCH", path, {}, body, _MERGE_PATCH)
+
+    async def patch_counts(self, kind: Kind, metadata: Metadata, status: Mapping[str, Any]) -> Raw:
+        """Change the status of an object of which nobody else writes the status."""
+        path = _path(kind, metadata.namespace, metadata.name, "status")
+        return await self._request("PATCH", path, {}, {"status": status}, _MERGE_PATCH)
+
+    async def create_kubernetes_job(self, manifest: Mapping[str, Any]) -> Raw:
+        """Make a Kubernetes Job; one of this name and owner that is there already is success."""
+        metadata = manifest["metadata"]
+        path = _path(Kind.KUBERNETES_JOB, metadata["namespace"])
+        try:
+            return await self._request("POST", path, {}, manifest)
+        except ConflictError:
+            there = await self._request("GET", f"{path}/{metadata['name']}", {})
+            owners = there["metadata"].get("ownerReferences") or []
+            if [owner["uid"] for owner in owners] != [
+                owner["uid"] for owner in metadata["ownerReferences"]
+            ]:
+                raise RefusedError(
+                    f"The Kubernetes Job {metadata['namespace']}/{metadata['name']} belongs to "
+                    "something else; delete it, and the attempt begins",
+                    409,
+                ) from None
+            return there
+
+    async def delete(self, kind: Kind, metadata: Metadata) -> None:
+        """Delete the very object *metadata* tells of; one that is gone is as good.
+
+        A Kubernetes Job goes after its pods have ended.
+        """
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": metadata.uid},
+            # Foreground: the object stays, and so does the slot it holds, until its pods are gone.
+            "propagationPolicy": "Foreground" if kind is Kind.KUBERNETES_JOB else "Background",
+        }
+        try:
+            await self._request("DELETE", _path(kind, metadata.namespace, metadata.name), {}, body)
+        except (GoneError, ConflictError):
+            return
+
+    async def post_event(self, job: WpsJob, milestone: Milestone) -> None:
+        """Put a Kubernetes Event on *job*."""
+        metadata = job.metadata
+        now = datetime.now(UTC)
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {
+                "generateName": f"{metadata.name}-",
+                "namespace": metadata.namespace,
+                "labels": {LABEL_MANAGED_BY: MANAGED_BY},
+            },
+            "involvedObject": {
+                "apiVersion": API_VERSION,
+                "kind": WPSJOB_KIND,
+                "name": metadata.name,
+                "namespace": metadata.namespace,
+                "uid": metadata.uid,
+            },
+            "type": "Warning" if milestone.warning else "Normal",
+            "reason": milestone.reason,
+            "message": milestone.message[:1024],
+            "source": {"component": "wpsjobs"},
+            "reportingComponent": "wpsjobs",
+            "firstTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "lastTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "count": 1,
+        }
+        await self._request("POST", f"/api/v1/namespaces/{metadata.namespace}/events", {}, event)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        if self._api is None:
+            raise RuntimeError("Cluster is used outside of its context")
+        metrics.API_REQUESTS.labels(method=method).inc()
+        try:
+            _, url, all_headers, sent, form = await self._api.param_serialize(
+                method,
+                path + (f"?{urlencode(query)}" if query else ""),
+                header_params={"Accept": "application/json", **(headers or {})},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await self._api.call_api(
+                method, url, all_headers, sent, form, _request_timeout=self._timeout
+            )
+            text = await response.read()
+        except client.ApiException as error:
+            raise _refusal(method, path, error.status or 0, str(error.body or error)) from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise ClusterError(f"{method} {path}: no answer ({error!r})") from error
+        if response.status >= 300:
+            raise _refusal(method, path, response.status, text.decode(errors="replace"))
+        answer: dict[str, Any] = json.loads(text)
+        return answer
+
+
+def _path(kind: Kind, namespace: str, *rest: str) -> str:
+    api, plural = _PATHS[kind]
+    return "/".join(["", api, "namespaces", namespace, plural, *rest])
+
+
+def _refusal(method: str, path: str, status: int, body: str) -> ClusterError:
+    try:
+        words = json.loads(body)["message"]
+    except (ValueError, KeyError, TypeError):
+        words = body[:500]
+    message = f"{method} {path}: {status} {words}"
+    if status == 409:
+        return ConflictError(message, status)
+    if status == 404:
+        return GoneError(message, status)
+    if 400 <= status < 500 and status != 429:
+        return RefusedError(message, status)
+    return ClusterError(message)

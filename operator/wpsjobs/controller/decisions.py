@@ -1,0 +1,113 @@
+"""One round of decisions on one namespace: data in, a plan out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from wpsjobs.api.phases import Phase, Reason
+from wpsjobs.api.resources import Executor, WpsJob, WpsQueue
+from wpsjobs.controller import admission, lifecycle
+from wpsjobs.controller.actions import (
+    DeleteKubernetesJob,
+    PatchProcessStatus,
+    PatchQueueStatus,
+    PatchStatus,
+    Plan,
+)
+from wpsjobs.controller.view import View, holds_slot, is_queued
+
+
+def decide(view: View, now: datetime) -> Plan:
+    """What is to be done in the namespace of *view* at the moment *now*.
+
+    The actions touch different objects and can be carried out at once. Each is safe whether or not
+    the others succeed; the caller looks again at what they made of the namespace until a plan is
+    empty.
+    """
+    plan = Plan()
+    new: list[WpsJob] = []
+    for job in view.jobs:
+        if job.metadata.deleting:
+            continue
+        if job.status.phase is None:
+            refusal = lifecycle.refuse_at_sight(view, job, now)
+            if refusal is None:
+                new.append(job)
+            else:
+                plan.add(refusal)
+        elif job.finished:
+            _after_the_end(view, job, now, plan)
+        elif holds_slot(job):
+            lifecycle.advance(view, job, now, plan)
+        else:
+            plan.add(*lifecycle.wait(view, job, now))
+    settling = any(isinstance(action, PatchStatus) for action in plan.actions)
+    for queue in view.queues.values():
+        if queue.executor is Executor.JOBS:
+            mine = [job for job in new if job.spec.queue == queue.metadata.name]
+            _serve(view, queue, mine, now, plan, settling=settling)
+        _tell_queue(view, queue, plan)
+    _tell_processes(view, plan)
+    _clean_up(view, now, plan)
+    return plan
+
+
+def _serve(
+    view: View, queue: WpsQueue, new: list[WpsJob], now: datetime, plan: Plan, *, settling: bool
+) -> None:
+    verdicts = admission.judge(view, queue, new, now, settling=settling)
+    for job in verdicts.admitted:
+        plan.add(lifecycle.launch(view, job, now))
+    for job in verdicts.accepted:
+        plan.add(lifecycle.accept(job, now))
+    for job, why in verdicts.rejected:
+        plan.add(lifecycle.finish(view, job, Phase.REJECTED, Reason.QUEUE_FULL, why, now))
+    if verdicts.wake_in is not None:
+        plan.wake(verdicts.wake_in)
+
+
+def _after_the_end(view: View, job: WpsJob, now: datetime, plan: Plan) -> None:
+    if job.spec.retries > job.status.retries_seen and job.status.phase is not Phase.REJECTED:
+        if job.metadata.name not in view.able_to_run:
+            plan.add(lifecycle.retry(job, now))
+    else:
+        lifecycle.expire(view, job, now, plan)
+
+
+def _tell_queue(view: View, queue: WpsQueue, plan: Plan) -> None:
+    jobs = view.of_queue(queue.metadata.name)
+    status: Mapping[str, Any] = {
+        "queued": sum(1 for job in jobs if is_queued(job)),
+        "running": len(view.held_slots(queue.metadata.name)),
+        "paused": sum(1 for job in jobs if job.status.phase is Phase.PAUSED),
+    }
+    told = {"queued": queue.queued, "running": queue.running, "paused": queue.paused}
+    if status != told:
+        plan.add(PatchQueueStatus(queue.metadata, status))
+
+
+def _tell_processes(view: View, plan: Plan) -> None:
+    for process in view.processes.values():
+        count = view.job_counts.get(process.identifier, 0)
+        if process.jobs != count:
+            plan.add(PatchProcessStatus(process.metadata, {"jobs": count}))
+
+
+def _clean_up(view: View, now: datetime, plan: Plan) -> None:
+    """Remove the Kubernetes Jobs that were kept for their logs for long enough."""
+    current = {job.metadata.name: job for job in view.jobs}
+    for child in view.children.jobs():
+        if not child.finished or child.finished_at is None or child.metadata.deleting:
+            continue
+        job = current.get(child.origin.wpsjob)
+        if job is not None and holds_slot(job) and job.status.attempt == child.origin.attempt:
+            continue  # its end has not been read yet
+        queue = view.queues.get(child.origin.queue)
+        keep = timedelta(seconds=queue.keep_pods_seconds if queue else 0)
+        left = (child.finished_at + keep - now).total_seconds()
+        if left <= 0:
+            plan.add(DeleteKubernetesJob(child.metadata, "it was kept for long enough"))
+        else:
+            plan.wake(left)

@@ -1,0 +1,55 @@
+"""kopf's decorators and settings: what the watches bring goes to the loop, and nothing else.
+
+kopf stores nothing on the objects: no annotation, no finalizer, no timer. Handlers for creation or
+deletion would patch each object two or three times, and an index keeps the ghosts of objects that
+were deleted while a watch was down.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+from wpsjobs.api.names import GROUP, LABEL_WPSJOB, VERSION
+from wpsjobs.controller.loop import Loop
+from wpsjobs.controller.state import Kind
+
+
+def registry(loop: Loop) -> kopf.OperatorRegistry:
+    """The handlers that fill *loop*."""
+    handlers = kopf.OperatorRegistry()
+
+    def watch(kind: Kind, *resource: str) -> None:
+        async def notice(*, event: Any, **_: Any) -> None:
+            loop.notice(kind, event["type"], event["object"])
+
+        kopf.on.event(*resource, id=f"notice-{kind.lower()}", registry=handlers)(notice)
+
+    watch(Kind.WPSJOB, GROUP, VERSION, "wpsjobs")
+    watch(Kind.WPSQUEUE, GROUP, VERSION, "wpsqueues")
+    watch(Kind.WPSPROCESS, GROUP, VERSION, "wpsprocesses")
+    watch(Kind.KUBERNETES_JOB, "batch", "v1", "jobs")
+    watch(Kind.POD, "", "v1", "pods")
+    return handlers
+
+
+def settings(clusterwide: bool) -> kopf.OperatorSettings:
+    """kopf's settings, where they are not its own; each for a reason that was measured."""
+    chosen = kopf.OperatorSettings()
+    chosen.peering.standalone = True  # peering is no lock
+    chosen.posting.enabled = False  # Events go through ``cluster``, like all else
+    # Without cluster-wide rights the scan for resources repeats refused requests for a minute.
+    chosen.scanning.disabled = not clusterwide
+    # A watch can freeze without an error; each is begun anew before it can do harm.
+    chosen.watching.server_timeout = 300
+    chosen.watching.client_timeout = 330
+    chosen.watching.connect_timeout = 10
+    chosen.watching.inactivity_timeout = 90
+    chosen.networking.request_timeout = 30
+    chosen.networking.error_backoffs = (0.2, 0.5, 1, 2, 5)
+    chosen.queueing.idle_timeout = 0.1  # an idle worker task of an object keeps its memory
+    chosen.queueing.error_delays = (0.5, 1, 2, 5, 10)  # ten minutes of deafness by default
+    for resource in (("batch", "v1", "jobs"), ("", "v1", "pods")):
+        chosen.watching.label_selectors[resource] = LABEL_WPSJOB
+    return chosen

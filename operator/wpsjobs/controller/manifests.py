@@ -1,0 +1,149 @@
+"""The Kubernetes Job of an attempt, as the WpsQueue's template and the WpsProcess make it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from wpsjobs.api.attempt import TERMINATION_LOG, Environment
+from wpsjobs.api.names import (
+    API_VERSION,
+    LABEL_ATTEMPT,
+    LABEL_MANAGED_BY,
+    LABEL_QUEUE,
+    LABEL_WPSJOB,
+    MANAGED_BY,
+    WORKER_CONTAINER,
+    WPSJOB_KIND,
+    kubernetes_job_name,
+)
+from wpsjobs.api.resources import Policy, WpsJob, WpsProcess, WpsQueue
+
+COMMAND = ["python", "-m", "wpsjobs.worker"]
+GRACE_SECONDS = 30
+"""For the process to end after SIGTERM, where the template does not say."""
+
+
+def kubernetes_job(
+    job: WpsJob,
+    attempt: int,
+    queue: WpsQueue,
+    process: WpsProcess,
+    service_account: str,
+) -> dict[str, Any]:
+    """The manifest of attempt number *attempt* (from 1) of *job*.
+
+    The template of *queue* gives the image, the volumes and the rest of the pod; *process* adds its
+    resources, environment and node selector. Command, service account and restart policy are the
+    operator's, whatever the template says.
+    """
+    labels = {
+        LABEL_MANAGED_BY: MANAGED_BY,
+        LABEL_WPSJOB: job.metadata.name,
+        LABEL_QUEUE: queue.metadata.name,
+        LABEL_ATTEMPT: str(attempt),
+    }
+    template = copy.deepcopy(dict(queue.template))
+    template_metadata = dict(template.get("metadata") or {})
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": kubernetes_job_name(job.metadata.name, attempt),
+            "namespace": job.metadata.namespace,
+            "labels": labels,
+            "ownerReferences": [_owner(job)],
+        },
+        "spec": {
+            # One pod, once: the operator alone decides on relaunches (invariants 3 and 4).
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "podReplacementPolicy": "Failed",
+            "template": {
+                "metadata": {
+                    **template_metadata,
+                    "labels": {**(template_metadata.get("labels") or {}), **labels},
+                },
+                "spec": _pod_spec(
+                    dict(template.get("spec") or {}), job, attempt, queue, process, service_account
+                ),
+            },
+        },
+    }
+
+
+def _owner(job: WpsJob) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": WPSJOB_KIND,
+        "name": job.metadata.name,
+        "uid": job.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _pod_spec(
+    spec: dict[str, Any],
+    job: WpsJob,
+    attempt: int,
+    queue: WpsQueue,
+    process: WpsProcess,
+    service_account: str,
+) -> dict[str, Any]:
+    containers: list[dict[str, Any]] = list(spec.get("containers") or [{"name": WORKER_CONTAINER}])
+    names = [container.get("name") for container in containers]
+    index = names.index(WORKER_CONTAINER) if WORKER_CONTAINER in names else 0
+    containers[index] = _container(containers[index], job, attempt, queue, process)
+    spec["containers"] = containers
+    spec["restartPolicy"] = "Never"
+    spec["serviceAccountName"] = service_account
+    spec.pop("serviceAccount", None)
+    spec.setdefault("terminationGracePeriodSeconds", GRACE_SECONDS)
+    if process.node_selector:
+        spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **process.node_selector}
+    return spec
+
+
+def _container(
+    container: dict[str, Any], job: WpsJob, attempt: int, queue: WpsQueue, process: WpsProcess
+) -> dict[str, Any]:
+    ours = _environment(job, attempt, queue, process)
+    names = {variable["name"] for variable in ours} | {v.get("name") for v in process.env}
+    inherited = [v for v in container.get("env") or [] if v.get("name") not in names]
+    of_process = [dict(v) for v in process.env if v.get("name") not in {o["name"] for o in ours}]
+    container = {
+        **container,
+        "name": container.get("name") or WORKER_CONTAINER,
+        "command": list(COMMAND),
+        "env": inherited + of_process + ours,
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+    }
+    container.pop("args", None)
+    if process.resources:
+        container["resources"] = copy.deepcopy(dict(process.resources))
+    return container
+
+
+def _environment(
+    job: WpsJob, attempt: int, queue: WpsQueue, process: WpsProcess
+) -> list[dict[str, Any]]:
+    policy = Policy.resolve(job, process, queue)
+    variables = {
+        Environment.NAMESPACE: job.metadata.namespace,
+        Environment.NAME: job.metadata.name,
+        Environment.ATTEMPT: str(attempt),
+        Environment.KUBERNETES_JOB: kubernetes_job_name(job.metadata.name, attempt),
+        Environment.TIMEOUT_SECONDS: str(policy.timeout_seconds),
+        Environment.KEEP_LOGS: "true" if queue.keep_logs else "false",
+        Environment.HANDLER: process.handler or "",
+    }
+    return [
+        *({"name": name, "value": value} for name, value in variables.items()),
+        {
+            "name": Environment.POD_NAME,
+            "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
+        },
+    ]

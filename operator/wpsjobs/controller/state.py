@@ -1,0 +1,142 @@
+"""What is known of one namespace: filled by watches, lists and the answers to our own writes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
+
+from wpsjobs.api.resources import Metadata, Raw, WpsJob, WpsProcess, WpsQueue
+from wpsjobs.controller.children import Children, KubernetesJob, Pod
+from wpsjobs.controller.view import View
+
+logger = structlog.get_logger(__name__)
+
+
+class Kind(StrEnum):
+    """The kinds of objects that the operator looks at."""
+
+    WPSJOB = "WpsJob"
+    WPSQUEUE = "WpsQueue"
+    WPSPROCESS = "WpsProcess"
+    KUBERNETES_JOB = "Job"
+    POD = "Pod"
+
+
+class _HasMetadata(Protocol):
+    @property
+    def metadata(self) -> Metadata: ...
+
+
+_T = TypeVar("_T", bound=_HasMetadata)
+
+
+class Store(Generic[_T]):
+    """The objects of one kind by name; of each the newest version that was seen.
+
+    Versions come out of order (a watch lags behind the answer to a write), and an object can be
+    seen again after its deletion, so that a resourceVersion decides, as a number.
+    """
+
+    def __init__(self, parse: Callable[[Raw], _T]) -> None:
+        self._parse = parse
+        self._objects: dict[str, _T] = {}
+        self._deleted: dict[str, int] = {}
+        """The version at which an object was last seen deleted, by UID, until the next list."""
+
+    def values(self) -> Iterable[_T]:
+        """All objects."""
+        return self._objects.values()
+
+    def get(self, name: str) -> _T | None:
+        """The object of this name."""
+        return self._objects.get(name)
+
+    def put(self, raw: Raw) -> _T | None:
+        """Take note of a version of an object; returns it as parsed if it is news.
+
+        An object that is not ours (no proper labels) is passed over.
+        """
+        try:
+            item = self._parse(raw)
+        except (KeyError, ValueError, TypeError) as error:
+            logger.debug("object passed over", error=repr(error))
+            return None
+        metadata = item.metadata
+        if self._deleted.get(metadata.uid, -1) >= 0:
+            return None
+        old = self._objects.get(metadata.name)
+        if old is not None and old.metadata.resource_version >= metadata.resource_version:
+            return None
+        self._objects[metadata.name] = item
+        return item
+
+    def remove(self, raw: Raw) -> _T | None:
+        """Take note of a deletion; returns the object as it was last known, if it was."""
+        try:
+            metadata = Metadata.from_raw(raw)
+        except (KeyError, ValueError):
+            return None
+        return self.forget(metadata)
+
+    def forget(self, metadata: Metadata) -> _T | None:
+        """The same by metadata."""
+        self._deleted[metadata.uid] = metadata.resource_version
+        old = self._objects.get(metadata.name)
+        if old is not None and old.metadata.uid == metadata.uid:
+            return self._objects.pop(metadata.name)
+        return None
+
+    def replace(self, raws: Iterable[Raw], version: int, within: Callable[[_T], bool]) -> None:
+        """Take a complete list, of resourceVersion *version*, of the objects *within* a selection.
+
+        What is known of that selection, is not in the list and is no younger than it, is gone:
+        a watch may have missed its deletion.
+        """
+        names = set()
+        for raw in raws:
+            names.add(raw["metadata"]["name"])
+            self.put(raw)
+        for item in list(self._objects.values()):
+            metadata = item.metadata
+            if metadata.name in names or metadata.resource_version > version:
+                continue
+            if within(item):
+                logger.info("gone without a word of a watch", object=metadata.key)
+                del self._objects[metadata.name]
+        self._deleted = {uid: seen for uid, seen in self._deleted.items() if seen > version}
+
+
+class NamespaceState:
+    """All that is known of one namespace."""
+
+    def __init__(self, namespace: str, worker_service_account: str) -> None:
+        self.namespace = namespace
+        self._worker_service_account = worker_service_account
+        self.wpsjobs: Store[WpsJob] = Store(WpsJob.from_raw)
+        self.queues: Store[WpsQueue] = Store(WpsQueue.from_raw)
+        self.processes: Store[WpsProcess] = Store(WpsProcess.from_raw)
+        self.kubernetes_jobs: Store[KubernetesJob] = Store(KubernetesJob.from_raw)
+        self.pods: Store[Pod] = Store(Pod.from_raw)
+
+        self.stores: dict[Kind, Store[Any]] = {
+            Kind.WPSJOB: self.wpsjobs,
+            Kind.WPSQUEUE: self.queues,
+            Kind.WPSPROCESS: self.processes,
+            Kind.KUBERNETES_JOB: self.kubernetes_jobs,
+            Kind.POD: self.pods,
+        }
+
+    def view(self) -> View:
+        """The namespace as it is known now, read only."""
+        return View(
+            jobs=tuple(self.wpsjobs.values()),
+            queues={queue.metadata.name: queue for queue in self.queues.values()},
+            processes={process.identifier: process for process in self.processes.values()},
+            children=Children(self.kubernetes_jobs.values(), self.pods.values()),
+            worker_service_account=self._worker_service_account,
+            job_counts=Counter(job.spec.process for job in self.wpsjobs.values()),
+        )

@@ -1,0 +1,76 @@
+"""What the decisions look at: one namespace as it is known at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from wpsjobs.api.phases import LAUNCHED, Phase
+from wpsjobs.api.resources import Policy, WpsJob, WpsProcess, WpsQueue
+from wpsjobs.controller.children import Attempt, Children
+
+
+@dataclass(frozen=True)
+class View:
+    """One namespace, read only."""
+
+    jobs: Collection[WpsJob]
+    """All unfinished WpsJobs, and those finished ones with something to do."""
+    queues: Mapping[str, WpsQueue]
+    """By name."""
+    processes: Mapping[str, WpsProcess]
+    """By identifier."""
+    children: Children
+    worker_service_account: str
+    job_counts: Mapping[str, int]
+    """How many WpsJobs each process has, by identifier."""
+
+    def policy(self, job: WpsJob) -> Policy:
+        """Timeout, restarts and retention of *job*."""
+        return Policy.resolve(
+            job, self.processes.get(job.spec.process), self.queues.get(job.spec.queue)
+        )
+
+    def attempt(self, job: WpsJob) -> Attempt:
+        """What there is of the current attempt of *job*."""
+        return self.children.attempt(job.metadata.name, job.status.attempt)
+
+    @cached_property
+    def able_to_run(self) -> Mapping[str, str]:
+        """The queue of each WpsJob, by name, of which a pod runs or may still be made."""
+        return {origin.wpsjob: origin.queue for origin in self.children.able_to_run()}
+
+    def held_slots(self, queue: str) -> set[str]:
+        """Names of the WpsJobs that hold a slot of *queue* (invariant 2).
+
+        By the status, or by a pod that can run, be it of a WpsJob that is deleted.
+        """
+        held = {job.metadata.name for job in self.of_queue(queue) if holds_slot(job)}
+        held |= {name for name, of_queue in self.able_to_run.items() if of_queue == queue}
+        return held
+
+    def of_queue(self, queue: str) -> Sequence[WpsJob]:
+        """The WpsJobs of *queue*."""
+        return self._by_queue.get(queue, [])
+
+    @cached_property
+    def _by_queue(self) -> Mapping[str, list[WpsJob]]:
+        by_queue: dict[str, list[WpsJob]] = {}
+        for job in self.jobs:
+            by_queue.setdefault(job.spec.queue, []).append(job)
+        return by_queue
+
+
+def holds_slot(job: WpsJob) -> bool:
+    """Whether the status of *job* says that it is admitted; a frozen one keeps its slot."""
+    return job.status.phase in LAUNCHED or (
+        job.status.phase is Phase.PAUSED and job.status.job_name is not None
+    )
+
+
+def is_queued(job: WpsJob) -> bool:
+    """Whether *job* counts to ``maxQueued``; one that is paused before its start does."""
+    return job.status.phase is Phase.ACCEPTED or (
+        job.status.phase is Phase.PAUSED and job.status.job_name is None
+    )
