@@ -20,6 +20,12 @@ def registry(loop: Loop) -> kopf.OperatorRegistry:
     """The handlers that fill *loop*."""
     handlers = kopf.OperatorRegistry()
 
+    async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+        in_cluster = kopf.login_with_service_account(**arguments)
+        return in_cluster or kopf.login_with_kubeconfig(**arguments)
+
+    kopf.on.login(registry=handlers)(login)
+
     def watch(kind: Kind, *resource: str) -> None:
         async def notice(*, event: Any, **_: Any) -> None:
             loop.notice(kind, event["type"], event["object"])

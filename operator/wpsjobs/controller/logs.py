@@ -40,5 +40,6 @@ def configure(level: str) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     # kopf logs each event of each object at DEBUG, the HTTP client each connection.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     for name in ("kopf", "aiohttp", "asyncio", "kubernetes"):
         logging.getLogger(name).setLevel(max(logging.INFO, root.level))
