@@ -7,9 +7,10 @@ import sys
 
 import click
 
-from tests.cluster import host, lifecycle
+from tests.cluster import current, host, images, lifecycle
 from tests.cluster.progress import fail, say
 from tests.cluster.settings import REPOSITORY, ClusterError, Instance, current_instance
+from tests.cluster.sources import IMAGES, find_image
 from tests.cluster.status import show
 
 
@@ -36,6 +37,9 @@ def enter_netns(instance: Instance) -> None:
 def up() -> None:
     """Start the cluster, from whatever state it is in; building what is missing first."""
     instance = current_instance()
+    if current.is_current(os.environ):
+        current.check(instance)
+        return
     lifecycle.prepare(instance)
     host.make_netns(instance)
     enter_netns(instance)
@@ -47,6 +51,9 @@ def up() -> None:
 @click.option("--purge", is_flag=True, help="Remove images, volumes and logs as well.")
 def down(purge: bool) -> None:
     """Stop the cluster. Images on the node, volumes and logs stay; what ran in it does not."""
+    if current.is_current(os.environ):
+        say("CLUSTER=current: the cluster is yours, so it is left as it is")
+        return
     instance = current_instance()
     if instance.netns and instance.netns_file.exists():
         enter_netns(instance)
@@ -55,24 +62,12 @@ def down(purge: bool) -> None:
 
 
 @cli.command()
-def kubeconfig() -> None:
-    """Print the path of the kubeconfig."""
-    click.echo(current_instance().kubeconfig)
-
-
-@cli.command()
-def env() -> None:
-    """Print shell lines that make kubectl and helm known: eval "$(python -m tests.cluster env)"."""
-    instance = current_instance()
-    helm = instance.binary("helm", "helm", instance.versions.helm).parent
-    click.echo(f'export PATH="{instance.kubernetes_bin}:{helm}:$PATH"')
-    click.echo(f'export KUBECONFIG="{instance.kubeconfig}"')
-
-
-@cli.command()
 def status() -> None:
     """Show the components; the exit code is 0 only if all are healthy."""
     instance = current_instance()
+    if current.is_current(os.environ):
+        current.check(instance)
+        return
     if instance.netns and instance.netns_file.exists():
         enter_netns(instance)
     if not show(instance):
@@ -80,9 +75,53 @@ def status() -> None:
 
 
 @cli.command()
+def kubeconfig() -> None:
+    """Print the path of the kubeconfig."""
+    own = current.is_current(os.environ)
+    click.echo(current.kubeconfig(os.environ) if own else current_instance().kubeconfig)
+
+
+@cli.command()
+def env() -> None:
+    """Print shell lines that make kubectl and helm known: eval "$(python -m tests.cluster env)"."""
+    instance = current_instance()
+    if current.is_current(os.environ):
+        directories = current.client_directories(instance)
+    else:
+        helm = instance.binary("helm", "helm", instance.versions.helm).parent
+        directories = [instance.kubernetes_bin, helm]
+        click.echo(f'export KUBECONFIG="{instance.kubeconfig}"')
+    if directories:
+        click.echo(f'export PATH="{":".join(str(path) for path in directories)}:$PATH"')
+
+
+@cli.command()
 def volumes() -> None:
     """Print the directory for hostPath volumes that pods share."""
     click.echo(current_instance().volumes)
+
+
+@cli.command("images")
+@click.argument("names", nargs=-1)
+def build_images(names: tuple[str, ...]) -> None:
+    """Build the images (all, or those NAMES) and bring them to the node.
+
+    With CLUSTER=current they go to the registry that $REGISTRY names instead.
+    """
+    instance = current_instance()
+    wanted = [find_image(name) for name in names] or list(IMAGES)
+    if current.is_current(os.environ):
+        images.build_for_registry(instance, wanted)
+    else:
+        images.build_for_node(instance, wanted)
+
+
+@cli.command("image-tag")
+@click.argument("name")
+def image_tag(name: str) -> None:
+    """Print the image NAME (operator, eoxserver) with the tag of its present sources."""
+    is_current = current.is_current(os.environ)
+    click.echo(images.image_tag(current_instance(), find_image(name), current=is_current))
 
 
 def main() -> None:

@@ -1,0 +1,209 @@
+"""Builds images with buildah, without any container engine, and hands them to the node."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.containers import ctr, import_image
+from tests.cluster.packages import IMAGE_PACKAGES, ensure_packages
+from tests.cluster.progress import run, step
+from tests.cluster.settings import REPOSITORY, ClusterError, Instance
+from tests.cluster.sources import Image
+
+UNTAGGED_LIMIT = 120
+"""Layers of superseded builds are kept for the sake of quick builds, up to this many."""
+
+CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+
+
+def pip_config(environ: Mapping[str, str], has_ca: bool) -> str:
+    """The machine's way to PyPI, as a pip.conf for the build alone."""
+    options = {
+        "index-url": environ.get("PIP_INDEX_URL"),
+        "extra-index-url": environ.get("PIP_EXTRA_INDEX_URL"),
+        "trusted-host": environ.get("PIP_TRUSTED_HOST"),
+        "timeout": environ.get("PIP_DEFAULT_TIMEOUT"),
+        "cert": "/run/secrets/ca.crt" if has_ca else None,
+    }
+    lines = [f"{name} = {value}" for name, value in options.items() if value]
+    return "\n".join(["[global]", *lines, ""])
+
+
+def build_secrets(directory: Path, environ: Mapping[str, str]) -> list[str]:
+    """Options that lend the machine's CA bundle and pip settings to a build.
+
+    They are mounted while a step runs and never become part of a layer.
+    """
+    candidates = [environ.get("PIP_CERT", ""), environ.get("SSL_CERT_FILE", ""), *CA_BUNDLES]
+    bundle = next((path for path in candidates if path and Path(path).is_file()), None)
+    directory.mkdir(parents=True, exist_ok=True)
+    config = directory / "pip.conf"
+    config.write_text(pip_config(environ, bundle is not None))
+    secrets = ["--secret", f"id=pip.conf,src={config}"]
+    return [*secrets, "--secret", f"id=ca.crt,src={bundle}"] if bundle else secrets
+
+
+class Buildah:
+    """An image store of our own, outside of the checkout."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._root = instance.cache / "images"
+        self._log = instance.cache / "logs" / "images.log"
+        self._driver = ""
+
+    def prepare(self) -> None:
+        """Install buildah, and make the base image unless it is there."""
+        ensure_packages(IMAGE_PACKAGES, self._instance.cache / "logs" / "apt.log")
+        (self._root / "tmp").mkdir(parents=True, exist_ok=True)
+        if self.base_image not in self.names():
+            with step(f"base image: Debian {self._instance.versions.base_suite}"):
+                self._make_base()
+
+    @property
+    def base_image(self) -> str:
+        """The base that stands in for a public Debian image, which no registry here offers."""
+        versions = self._instance.versions
+        return f"localhost/{versions.base_name}:{versions.base_suite}"
+
+    def names(self) -> set[str]:
+        """Names of all tagged images."""
+        found = json.loads(self._run("images", "--json") or "null") or []
+        return {name for image in found for name in image.get("names") or []}
+
+    def build(self, image: Image, tag: str, labels: Mapping[str, str]) -> str:
+        """Build an image; its full name is returned."""
+        name = f"localhost/{image.repository}:{tag}"
+        arguments = {"BASE_IMAGE": self.base_image, **labels}
+        self._run(
+            "build",
+            "--layers",
+            *("--isolation", "chroot"),
+            *("--network", "host"),
+            "--pull-never",
+            *("--file", str(REPOSITORY / image.dockerfile)),
+            *(
+                word
+                for key, value in arguments.items()
+                for word in ("--build-arg", f"{key}={value}")
+            ),
+            *build_secrets(self._root / "secrets", os.environ),
+            *("--tag", name),
+            str(REPOSITORY),
+            logged=True,
+        )
+        return name
+
+    def hand_over(self, name: str, node_names: Sequence[str]) -> None:
+        """Bring an image to the node: only the layers that it lacks."""
+        layout = self._root / "layout"
+        shutil.rmtree(layout, ignore_errors=True)
+        self._run("push", "--disable-compression", "--quiet", name, f"oci:{layout}:image")
+        archive = self._root / "tmp" / "image.tar"
+        present = set(ctr(self._instance, "content", "list", "-q").split())
+        try:
+            write_archive(layout, archive, node_names, present)
+            import_image(self._instance, archive)
+        finally:
+            archive.unlink(missing_ok=True)
+            shutil.rmtree(layout, ignore_errors=True)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove superseded images; untagged layers go only when there are many."""
+        if names:
+            self._run("rmi", *names)
+        if len(self._run("images", "--all", "--quiet").split()) > UNTAGGED_LIMIT:
+            with step("removing unused layers"):
+                self._run("rmi", "--prune", "--force")
+
+    def _make_base(self) -> None:
+        suite = self._instance.versions.base_suite
+        archive = self._root / "tmp" / f"{suite}.tar"
+        mirror = os.environ.get("WPSJOBS_DEBIAN_MIRROR")
+        excluded = [
+            f"--dpkgopt=path-exclude={pattern}"
+            for pattern in ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
+        ]
+        command = ["mmdebstrap", "--variant=minbase", *excluded, suite, str(archive)]
+        try:
+            run([*command, *([mirror] if mirror else [])], log=self._log)
+            container = self._run("from", "scratch").strip()
+            self._run("add", "--quiet", container, str(archive), "/")
+            self._run("config", "--cmd", "bash", container)
+            self._run("commit", "--quiet", "--rm", container, self.base_image)
+        finally:
+            archive.unlink(missing_ok=True)
+
+    def _run(self, *words: str, logged: bool = False) -> str:
+        env = {**os.environ, "TMPDIR": str(self._root / "tmp"), "BUILDAH_LAYERS": "true"}
+        log = self._log if logged else None
+        return run([*self._command(), *words], env=env, log=log)
+
+    def _command(self) -> list[str]:
+        if not self._driver:
+            self._driver = self._choose_driver()
+        store = self._root / f"store-{self._driver}"
+        options = ["--storage-driver", self._driver, "--root", str(store)]
+        return ["buildah", *options, "--runroot", "/run/wpsjobs-images"]
+
+    def _choose_driver(self) -> str:
+        """overlay if this kernel and file system can, which is quicker and smaller; else vfs."""
+        chosen = self._root / "driver"
+        if chosen.exists():
+            return chosen.read_text().strip()
+        driver = "overlay"
+        store = self._root / "store-overlay"
+        command = ["buildah", "--storage-driver", driver, "--root", str(store)]
+        command += ["--runroot", "/run/wpsjobs-images"]
+        try:
+            container = run([*command, "from", "scratch"]).strip()
+            run([*command, "mount", container])
+            run([*command, "umount", container])
+            run([*command, "rm", container])
+        except ClusterError:
+            shutil.rmtree(store, ignore_errors=True)
+            driver = "vfs"
+        chosen.write_text(driver)
+        return driver
+
+
+def write_archive(
+    layout: Path, archive: Path, names: Sequence[str], present: set[str]
+) -> list[str]:
+    """Write an image archive from an OCI layout, without what the node has; return its digests."""
+    index = json.loads((layout / "index.json").read_text())
+    manifest = index["manifests"][0]
+    document = json.loads(_blob(layout, manifest["digest"]).read_text())
+    parts = [document["config"], *document["layers"]]
+    digests = [part["digest"] for part in parts if part["digest"] not in present]
+    entries = [_named(manifest, name) for name in names]
+    with tarfile.open(archive, "w") as tar:
+        _add(tar, "oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
+        _add(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": entries}).encode())
+        for digest in dict.fromkeys([manifest["digest"], *digests]):
+            path = _blob(layout, digest)
+            tar.add(path, arcname=str(path.relative_to(layout)))
+    return digests
+
+
+def _named(manifest: dict[str, Any], name: str) -> dict[str, Any]:
+    kept = {key: manifest[key] for key in ("mediaType", "digest", "size")}
+    return {**kept, "annotations": {"io.containerd.image.name": name}}
+
+
+def _blob(layout: Path, digest: str) -> Path:
+    algorithm, _, value = digest.partition(":")
+    return layout / "blobs" / algorithm / value
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
