@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from tests.cluster import current, host, images, lifecycle
+from tests.cluster import current, host, images, kwok, lifecycle
 from tests.cluster.progress import fail, say
 from tests.cluster.settings import REPOSITORY, ClusterError, Instance, current_instance
 from tests.cluster.sources import IMAGES, find_image
@@ -119,9 +119,31 @@ def build_images(names: tuple[str, ...]) -> None:
 @cli.command("image-tag")
 @click.argument("name")
 def image_tag(name: str) -> None:
-    """Print the image NAME (operator, eoxserver) with the tag of its present sources."""
-    is_current = current.is_current(os.environ)
-    click.echo(images.image_tag(current_instance(), find_image(name), current=is_current))
+    """Print the name, with tag, of the image NAME (operator, eoxserver) that was built last."""
+    own = current.is_current(os.environ)
+    click.echo(images.recorded_name(current_instance(), find_image(name), current=own))
+
+
+@cli.command("kwok-up")
+@click.argument("count", type=click.IntRange(1, 1000), default=1)
+def kwok_up(count: int) -> None:
+    """Start kwok with COUNT simulated nodes, for load tests.
+
+    Pods come there with a toleration of the taint kwok.x-k8s.io/node=fake:NoSchedule and the node
+    selector of the same name. A Job's pods end after what their annotation wpsjobs.test/duration
+    says ("20s"), and with the exit code of wpsjobs.test/exit-code.
+    """
+    instance = current_instance()
+    enter_netns(instance)
+    kwok.up(instance, count)
+
+
+@cli.command("kwok-down")
+def kwok_down() -> None:
+    """Remove the simulated nodes and stop kwok."""
+    instance = current_instance()
+    enter_netns(instance)
+    kwok.down(instance)
 
 
 def main() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tests.cluster.binaries import exclusive
 from tests.cluster.buildah import Buildah, build_secrets
@@ -15,6 +17,8 @@ from tests.cluster.progress import run, say, step
 from tests.cluster.settings import REPOSITORY, ClusterError, Instance
 from tests.cluster.sources import IMAGES, Image, content_tag
 
+MAX_BUILDS = 4
+
 FIXED_TAG = "dev"
 """A tag that always means the latest build, beside the one by content."""
 
@@ -22,11 +26,34 @@ NODE_PREFIX = "docker.io/library/"
 """How the node completes an image name without a registry."""
 
 
-def image_tag(instance: Instance, image: Image, *, current: bool) -> str:
-    """The image's name with the tag that its present sources give it."""
-    if current:
-        return f"{_registry()}/{image.repository}:{content_tag(image, REPOSITORY)}"
-    return f"{image.repository}:{_local_tag(instance, image)}"
+def recorded_name(instance: Instance, image: Image, *, current: bool) -> str:
+    """The image that was last brought to the cluster, as a pod's manifest names it.
+
+    Not computed from the sources: they may have changed since.
+    """
+    name = _read_record(_record_file(instance, current=current)).get(image.name)
+    if name is None:
+        raise ClusterError(f"the image {image.name} is not built. Try: make images")
+    return name
+
+
+def _record_file(instance: Instance, *, current: bool) -> Path:
+    return instance.cache / "images" / "pushed.json" if current else instance.state / "images.json"
+
+
+def _read_record(path: Path) -> dict[str, str]:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _record(path: Path, image: Image, name: str) -> None:
+    data = _read_record(path) | {image.name: name}
+    partial = path.with_suffix(".new")
+    partial.write_text(json.dumps(data, indent=2))
+    partial.replace(path)
 
 
 def _local_tag(instance: Instance, image: Image) -> str:
@@ -38,32 +65,45 @@ def build_for_node(instance: Instance, wanted: Sequence[Image] = IMAGES) -> None
     """Build what has changed and import it into the node's containerd."""
     if not instance.containerd_socket.exists():
         raise ClusterError("the node is not there. Try: python -m tests.cluster up")
+    builder = Buildah(instance)
     with exclusive(instance.cache / "locks" / "images"):
-        on_node = image_names(instance)
-        tags = {image: _local_tag(instance, image) for image in wanted}
-        missing = [image for image in wanted if _node_name(image, tags[image]) not in on_node]
         for image in wanted:
-            if image not in missing:
-                say(f"  {image.repository}:{tags[image]} is on the node")
-        if missing:
-            builder = Buildah(instance)
-            builder.prepare()
-            for image in missing:
-                _build_one(instance, builder, image, tags[image])
+            tag = _local_tag(instance, image)
+            if _node_name(image, tag) in image_names(instance):
+                say(f"  {image.repository}:{tag} is on the node")
+            else:
+                tag = _build_one(instance, builder, image)
+            record = _record_file(instance, current=False)
+            _record(record, image, f"{image.repository}:{tag}")
 
 
-def _build_one(instance: Instance, builder: Buildah, image: Image, tag: str) -> None:
-    built = builder.names()
+def _build_one(instance: Instance, builder: Buildah, image: Image) -> str:
+    """Build an image, bring it to the node and remove what it supersedes; return its tag."""
+    builder.prepare()
+    before = builder.names()
+    tag = _build_as_it_is(instance, builder, image, before)
     name = f"localhost/{image.repository}:{tag}"
-    if name not in built:
-        with step(f"building {image.repository}:{tag}"):
-            builder.build(image, tag, {"VERSION": _version()})
-    with step(f"importing {image.repository}:{tag}"):
-        builder.hand_over(name, [_node_name(image, tag), _node_name(image, FIXED_TAG)])
     keep = {_node_name(image, tag), _node_name(image, FIXED_TAG)}
+    with step(f"importing {image.repository}:{tag}"):
+        builder.hand_over(name, sorted(keep))
     old = sorted(_superseded(image_names(instance), _node_name(image, ""), keep))
     remove_images(instance, old)
-    builder.remove(sorted(_superseded(built, f"localhost/{image.repository}:", {name})))
+    builder.remove(sorted(_superseded(before, f"localhost/{image.repository}:", {name})))
+    return tag
+
+
+def _build_as_it_is(instance: Instance, builder: Buildah, image: Image, built: set[str]) -> str:
+    """Build until the sources did not change meanwhile, so that the tag says what is inside."""
+    for _ in range(MAX_BUILDS):
+        tag = _local_tag(instance, image)
+        if f"localhost/{image.repository}:{tag}" in built:
+            return tag
+        with step(f"building {image.repository}:{tag}"):
+            builder.build(image, tag, {"VERSION": _version()})
+        if _local_tag(instance, image) == tag:
+            return tag
+        say("  the sources have changed meanwhile; building again")
+    raise ClusterError("the sources change all the time. Try: again, without editing them")
 
 
 def _superseded(names: set[str], prefix: str, keep: set[str]) -> set[str]:
@@ -101,6 +141,7 @@ def build_for_registry(instance: Instance, wanted: Sequence[Image] = IMAGES) -> 
         with step(f"pushing {names[0]}"):
             for name in names:
                 run([tool, "push", name], env=env, log=log, hint=f"  Try: {tool} login {registry}")
+        _record(_record_file(instance, current=True), image, names[0])
 
 
 def _arguments(values: Mapping[str, str]) -> list[str]:
