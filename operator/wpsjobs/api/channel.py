@@ -23,6 +23,9 @@ class Kind(StrEnum):
     GRANTED = "granted"
     """``finalising`` stands in the status of the WpsJob: the response may turn final now."""
 
+    NAMESPACE_UID = "namespaceUid"
+    """Asked by the child with no fields; answered with ``uid``."""
+
     # child to supervisor
     LOG_FILE = "logFile"
     """``path``: the file that keeps this attempt's output."""

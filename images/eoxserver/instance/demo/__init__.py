@@ -1,0 +1,1 @@
+"""A demonstration instance of EOxServer: a few asynchronous processes over Olinda, Brazil."""

@@ -1,0 +1,32 @@
+"""The exception handler of WPS 1.0, which tells a refused client when to come again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpResponse
+from eoxserver.services.ows.wps.v10 import exceptionhandler
+
+RETRY_AFTER_SETTING = "WPSJOBS_RETRY_AFTER"
+DEFAULT_RETRY_AFTER = 10
+"""Seconds after which a client that was told "busy" may try again: some small jobs have ended by
+then, and a crowd of clients does not come back at once."""
+
+
+class WPS10ExceptionHandler(
+    exceptionhandler.WPS10ExceptionHandler  # type: ignore[misc]  # EOxServer has no types
+):
+    """EOxServer's handler, with ``Retry-After`` (RFC 9110, 10.2.3) in the answer ServerBusy."""
+
+    def handle_exception(self, request: Any, exception: Exception) -> Any:
+        result = super().handle_exception(request, exception)
+        content, content_type, status = result
+        if status != 503:
+            return result
+        response = HttpResponse(content=content, content_type=content_type, status=status)
+        seconds = getattr(settings, RETRY_AFTER_SETTING, DEFAULT_RETRY_AFTER)
+        response["Retry-After"] = str(int(seconds))
+        # The back-end has logged why; Django would add an error for each refused client.
+        response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
+        return response

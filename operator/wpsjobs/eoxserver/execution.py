@@ -1,0 +1,342 @@
+"""``python -m wpsjobs.eoxserver.execution``: the child of a job pod's supervisor.
+
+It runs Django and one attempt of one process, and makes the response final.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wpsjobs.api.attempt import Environment, ExitCode, TerminationMessage
+from wpsjobs.api.request import ExecuteRequest, RequestError
+from wpsjobs.api.resources import WpsJob
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wpsjobs.eoxserver.channel import Channel
+    from wpsjobs.eoxserver.config import Config
+    from wpsjobs.eoxserver.requests import WpsRequest
+    from wpsjobs.eoxserver.storage import Storage
+
+logger = logging.getLogger("wpsjobs.execution")
+
+
+@dataclass(frozen=True)
+class End:
+    """How the attempt ended."""
+
+    code: ExitCode
+    termination: TerminationMessage
+
+
+class AttemptError(Exception):
+    """The attempt ends here, for a reason that is not the process's."""
+
+    def __init__(self, code: ExitCode, message: str, *, locator: str | None = None) -> None:
+        super().__init__(message)
+        self.end = End(code, TerminationMessage(message, locator=locator))
+
+
+SUCCEEDED = End(ExitCode.SUCCEEDED, TerminationMessage("The process ended successfully."))
+
+
+def main() -> int:
+    """Run the attempt that the supervisor names; the result is the exit code."""
+    from wpsjobs.eoxserver.channel import Channel, ChannelError  # noqa: PLC0415
+
+    try:
+        channel = Channel.from_environment()
+    except ChannelError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    try:
+        end = _run(channel)
+        channel.end(end.code, end.termination)
+    except ChannelError as error:
+        logger.warning("%s", error)
+        return 2
+    return int(end.code)
+
+
+def _run(channel: Channel) -> End:
+    # Django starts while the supervisor still reads the WpsJob.
+    try:
+        import django  # noqa: PLC0415 (timed: the first line of the process is what counts)
+
+        django.setup()
+        from wpsjobs.eoxserver import config, logs  # noqa: PLC0415 (needs Django's settings)
+
+        logs.keep_old_logger()
+        loaded = config.load()
+        loaded.check_directories()
+    except Exception as error:
+        logger.exception("the instance does not start")
+        return End(
+            ExitCode.CRASHED,
+            TerminationMessage(f"The instance does not start: {error}", locator=_class_of(error)),
+        )
+    raw, number = channel.receive_job()
+    from wpsjobs.eoxserver.storage import StorageError  # noqa: PLC0415 (needs Django's settings)
+
+    try:
+        return Attempt(channel, loaded, raw, number).run()
+    except AttemptError as error:
+        return error.end
+    except StorageError as error:
+        logger.error("%s", error)  # noqa: TRY400 (its words suffice)
+        return End(ExitCode.CRASHED, TerminationMessage(str(error), locator="StorageError"))
+
+
+class Attempt:
+    """One attempt of one WpsJob."""
+
+    def __init__(self, channel: Channel, loaded: Config, raw: dict[str, Any], number: int) -> None:
+        from wpsjobs.eoxserver.storage import Storage  # noqa: PLC0415
+
+        self._channel, self._config, self._raw = channel, loaded, raw
+        self._job = WpsJob.from_raw(raw)
+        self._number = number
+        self._storage = Storage(loaded.path_temp, loaded.path_perm, loaded.path_task)
+
+    def run(self) -> End:
+        """Raises AttemptError where the attempt ends before the process has its say."""
+        from wpsjobs.eoxserver import processes  # noqa: PLC0415
+
+        is_new = self._claim_directories()
+        if self._is_already_final():
+            return SUCCEEDED
+        workspace = self._storage.begin(self._job.id, self._number)
+        if workspace is None:
+            raise AttemptError(
+                ExitCode.SUPERSEDED,
+                f"Another pod has begun the attempt {self._number} of {self._job.id}.",
+            )
+        if os.environ.get(Environment.KEEP_LOGS) == "true":
+            self._channel.log_to(str(self._storage.log_path(self._job.id, self._number)))
+        process = processes.find(self._job.spec.process)
+        if process is None:
+            raise AttemptError(
+                ExitCode.BAD_REQUEST,
+                f"There is no process {self._job.spec.process!r}. "
+                f"There are: {', '.join(processes.identifiers())}.",
+                locator="process identifier",
+            )
+        request = self._request(process)
+        return Execution(self._channel, self._config, self._storage, self._job, self._number).run(
+            process, request, workspace, is_new
+        )
+
+    def _claim_directories(self) -> bool:
+        """Whether the job was made without the plugin, so that nobody has prepared it."""
+        marker = self._storage.marker(self._job.id)
+        if marker is None:
+            self._storage.make_task_dir(self._job.id)
+            return True
+        if marker.refused:
+            raise AttemptError(
+                ExitCode.BAD_REQUEST,
+                "The client of this job was told that the server is busy; it is not executed.",
+            )
+        if marker.submission != self._job.spec.submission:
+            raise AttemptError(
+                ExitCode.BAD_REQUEST,
+                f"The directories of {self._job.id} belong to another submission of that "
+                "identifier; remove them, or give the job another identifier.",
+            )
+        return False
+
+    def _is_already_final(self) -> bool:
+        """Whether an attempt before this one died between its last act and its exit."""
+        from wpsjobs.eoxserver.documents import DocumentStatus, read_status  # noqa: PLC0415
+
+        final = self._storage.final(self._job.id)
+        if final is None or final.retries != self._job.status.retries_seen:
+            return False
+        document = self._storage.response(self._job.id)
+        return document is not None and read_status(document) is DocumentStatus.SUCCEEDED
+
+    def _request(self, process: Any) -> WpsRequest:
+        from eoxserver.services.ows.wps.v10.execute_util import parse_params  # noqa: PLC0415
+
+        from wpsjobs.eoxserver.requests import WpsRequest  # noqa: PLC0415
+        from wpsjobs.eoxserver.storage import PayloadError  # noqa: PLC0415
+
+        spec = self._job.spec
+        try:
+            if spec.payload_sha256 is not None and spec.payload_size is not None:
+                return WpsRequest.from_payload(
+                    self._storage.read_request(self._job.id, spec.payload_sha256, spec.payload_size)
+                )
+            neutral = ExecuteRequest.from_json(spec.execute or {})
+            return WpsRequest.from_neutral(neutral, parse_params(process.inputs))
+        except (PayloadError, RequestError) as error:
+            raise AttemptError(
+                ExitCode.BAD_REQUEST, str(error), locator=_class_of(error)
+            ) from error
+        except Exception as error:  # what unpickling raises where a class has changed meanwhile
+            raise AttemptError(
+                ExitCode.BAD_REQUEST, f"The request cannot be read: {error}", locator="request"
+            ) from error
+
+
+class Execution:
+    """The process at work."""
+
+    def __init__(
+        self, channel: Channel, loaded: Config, storage: Storage, job: WpsJob, number: int
+    ) -> None:
+        self._channel, self._config, self._storage = channel, loaded, storage
+        self._job, self._number = job, number
+        self._url = f"{loaded.url_base}/{job.id}"
+
+    def run(self, process: Any, request: WpsRequest, workspace: Path, is_new: bool) -> End:
+        """Execute the process, call its callbacks, make the response final."""
+        from wpsjobs.eoxserver import processes  # noqa: PLC0415
+        from wpsjobs.eoxserver.channel import ChannelError  # noqa: PLC0415
+        from wpsjobs.eoxserver.context import ExecutionContext, Publication  # noqa: PLC0415
+        from wpsjobs.eoxserver.documents import ResponseDocuments  # noqa: PLC0415
+        from wpsjobs.eoxserver.storage import StorageError  # noqa: PLC0415
+
+        self._process = process
+        publication = Publication(self._storage.perm_dir(self._job.id), self._url)
+        context = ExecutionContext(self._job.id, workspace, publication, self._on_progress)
+        self._context = context
+        self._documents = ResponseDocuments(
+            process, request.resp_form, request.raw_inputs, context.status_location
+        )
+        os.chdir(workspace)
+        try:
+            if is_new:
+                self._prepare(request)
+            document = self._execute(request)
+        except (StorageError, ChannelError):
+            raise
+        except Exception as error:
+            if processes.is_client_error(error):
+                return self._fail_finally(error)
+            return self._fail(error)
+        finally:
+            os.chdir(self._config.path_temp)
+            self._storage.wipe_workspace(self._job.id)
+        self._finalise(document, "The process has ended.")
+        return SUCCEEDED
+
+    def _prepare(self, request: WpsRequest) -> None:
+        """Do what the plugin does on Execute, for a job made without it."""
+        from wpsjobs.eoxserver import callbacks, processes  # noqa: PLC0415
+        from wpsjobs.eoxserver.storage import Marker  # noqa: PLC0415
+
+        self._storage.adopt(
+            Marker(
+                namespace_uid=self._channel.namespace_uid(),
+                name=self._job.metadata.name,
+                id=self._job.id,
+                process=self._job.spec.process,
+                submission=self._job.spec.submission,
+            )
+        )
+        processes.validate(self._process, request)
+        callbacks.initialize(self._process, self._context, request)
+        callbacks.notify(self._process, "on_accepted", self._context)
+        self._storage.write_response(self._job.id, self._documents.accepted())
+
+    def _execute(self, request: WpsRequest) -> bytes:
+        """The ProcessSucceeded document. Raises whatever the process raises."""
+        from eoxserver.services.ows.wps.util import InMemoryURLResolver  # noqa: PLC0415
+        from eoxserver.services.ows.wps.v10.execute_util import (  # noqa: PLC0415
+            decode_output_requests,
+            decode_raw_inputs,
+            pack_outputs,
+            parse_params,
+        )
+
+        from wpsjobs.eoxserver import callbacks  # noqa: PLC0415
+        from wpsjobs.eoxserver.context import ProgressWriter  # noqa: PLC0415
+
+        self._writer = ProgressWriter(self._write_started)
+        self._writer.report(0, "")
+        self._channel.progress(0, "")
+        callbacks.notify(self._process, "on_started", self._context, 0, None)
+        input_defs = parse_params(self._process.inputs)
+        output_defs = parse_params(self._process.outputs)
+        resolver = InMemoryURLResolver(request.extra_parts, self._context.logger)
+        inputs = decode_output_requests(request.resp_form, output_defs)
+        inputs.update(decode_raw_inputs(request.raw_inputs, input_defs, resolver))
+        try:
+            outputs = self._process.execute(context=self._context, **inputs)
+        except SystemExit as error:
+            raise RuntimeError(f"the process called sys.exit({error.code!r})") from error
+        packed = pack_outputs(outputs, request.resp_form, output_defs)
+        document = self._documents.succeeded(packed)
+        callbacks.notify(self._process, "on_succeeded", self._context, packed)
+        return document
+
+    def _on_progress(self, percent: int, message: str) -> None:
+        from wpsjobs.eoxserver import callbacks  # noqa: PLC0415
+
+        self._writer.report(percent, message)
+        self._channel.progress(percent, message)
+        callbacks.notify(self._process, "on_progress_update", self._context, percent, message)
+
+    def _write_started(self, percent: int, message: str) -> None:
+        self._storage.write_response(self._job.id, self._documents.started(percent, message))
+
+    def _fail_finally(self, error: Exception) -> End:
+        """The client's own error: its answer is known, and no other attempt would better it."""
+        from wpsjobs.eoxserver import callbacks  # noqa: PLC0415
+
+        termination = _termination(error)
+        callbacks.notify(self._process, "on_failed", self._context, error)
+        document = self._documents.failed(
+            termination.code, termination.locator, termination.message
+        )
+        self._storage.write_error(self._job.id, self._number, termination.to_json())
+        self._finalise(document, "The request cannot be executed.")
+        return End(ExitCode.CLIENT_ERROR, termination)
+
+    def _fail(self, error: Exception) -> End:
+        """The operator says whether this is the end; the document is the housekeeper's then."""
+        termination = _termination(error)
+        logger.error("%s: the process failed", self._job.id, exc_info=error)
+        self._storage.write_error(self._job.id, self._number, termination.to_json())
+        return End(ExitCode.PROCESS_ERROR, termination)
+
+    def _finalise(self, document: bytes, message: str) -> None:
+        """Make *document* the final response, as the last act."""
+        from wpsjobs.eoxserver.storage import Final  # noqa: PLC0415
+
+        staged = self._storage.stage_response(self._job.id, document)
+        self._storage.write_final(self._job.id, Final(self._number, self._job.status.retries_seen))
+        self._channel.finalise(message)
+        # Between the supervisor's "granted" and the exit there is nothing to wait for.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._storage.publish_staged(self._job.id, staged)
+
+
+def _termination(error: BaseException) -> TerminationMessage:
+    from eoxserver.services.ows.wps.exceptions import OWS10Exception  # noqa: PLC0415
+
+    message = str(error) or _class_of(error)
+    if isinstance(error, OWS10Exception):
+        locator = str(error.locator) if error.locator else None
+        return TerminationMessage(message, code=str(error.code), locator=locator)
+    return TerminationMessage(message, locator=_class_of(error))
+
+
+def _class_of(error: BaseException) -> str:
+    return type(error).__name__
+
+
+if __name__ == "__main__":
+    exit_code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: the response is final, and threads or exit handlers of the process's own could
+    # only hold up or spoil the end.
+    os._exit(exit_code)

@@ -1,0 +1,353 @@
+"""The three directories of a job on the shared volumes.
+
+===================================  ============================================
+``<path_task>/<id>/marker.json``     says whose directories these are
+``<path_task>/<id>/request``         the request, where it does not fit in the WpsJob
+``<path_task>/<id>/<n>.begun``       attempt *n* has begun: no second pod begins it
+``<path_task>/<id>/<n>.error``       how attempt *n* failed, with code and locator
+``<path_task>/<id>/<n>.log``         its output, where the queue keeps logs
+``<path_task>/<id>/final.json``      which attempt made the response final
+``<path_temp>/<id>/<n>/``            working directory of attempt *n*
+``<path_perm>/<id>/``                what is published, executeResponse.xml first
+===================================  ============================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from wpsjobs.api.names import is_valid_job_id
+
+RESPONSE = "executeResponse.xml"
+MARKER = "marker.json"
+REQUEST = "request"
+FINAL = "final.json"
+_FILE_MODE = 0o644
+MAX_PAYLOAD_BYTES = 1 << 30
+
+
+class StorageError(Exception):
+    """The shared volume does not do as it is told: full, read-only, missing."""
+
+
+class JobExistsError(Exception):
+    """There is something of this job identifier already."""
+
+
+class PayloadError(Exception):
+    """The stored request is missing, changed or foreign."""
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Whose directories these are; nothing without one is ever swept."""
+
+    namespace_uid: str
+    name: str
+    """``metadata.name`` of the WpsJob."""
+    id: str
+    process: str
+    submission: str | None = None
+    refused: bool = False
+    """The client was told "busy" while nobody could say whether the WpsJob exists."""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Marker:
+        """Raises ValueError where *text* is no marker."""
+        raw = json.loads(text)
+        if not isinstance(raw, dict):
+            raise ValueError("a marker is a JSON object")  # noqa: TRY004 (one error for all)
+        known = {f.name for f in fields(cls)}
+        try:
+            marker = cls(**{key: value for key, value in raw.items() if key in known})
+        except TypeError as error:
+            raise ValueError(f"the marker lacks a field: {error}") from error
+        texts = (marker.namespace_uid, marker.name, marker.id, marker.process)
+        if not all(isinstance(text, str) and text for text in texts):
+            raise ValueError("the marker's fields are no texts")
+        return marker
+
+
+@dataclass(frozen=True)
+class Final:
+    """Which attempt made the response final."""
+
+    attempt: int
+    retries: int
+    """``status.retriesSeen`` at that time: a finished job may be asked for again."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Paths and files of jobs. Methods raise StorageError, and ValueError for an unsafe id."""
+
+    path_temp: Path
+    path_perm: Path
+    path_task: Path
+
+    def temp_dir(self, job_id: str) -> Path:
+        return self.path_temp / _checked(job_id)
+
+    def perm_dir(self, job_id: str) -> Path:
+        return self.path_perm / _checked(job_id)
+
+    def task_dir(self, job_id: str) -> Path:
+        return self.path_task / _checked(job_id)
+
+    def response_path(self, job_id: str) -> Path:
+        return self.perm_dir(job_id) / RESPONSE
+
+    def log_path(self, job_id: str, attempt: int) -> Path:
+        return self.task_dir(job_id) / f"{attempt}.log"
+
+    # Marker and request
+
+    def reserve(self, marker: Marker) -> None:
+        """Make the job's directories with *marker*, exclusively.
+
+        Raises JobExistsError where the identifier is taken.
+        """
+        with _translated():
+            if self.perm_dir(marker.id).exists():
+                raise JobExistsError(marker.id)
+            try:
+                self.task_dir(marker.id).mkdir()
+            except FileExistsError as error:
+                raise JobExistsError(marker.id) from error
+            try:
+                self.write_marker(marker)
+                self.perm_dir(marker.id).mkdir(mode=0o755)
+            except BaseException:
+                self.remove(marker.id)
+                raise
+
+    def make_task_dir(self, job_id: str) -> None:
+        """Make the directory of a job that was made without the plugin."""
+        with _translated():
+            self.task_dir(job_id).mkdir(exist_ok=True)
+
+    def adopt(self, marker: Marker) -> None:
+        """Make the directories and the marker of a job that was made without the plugin."""
+        self.make_task_dir(marker.id)
+        with _translated():
+            self.perm_dir(marker.id).mkdir(mode=0o755, exist_ok=True)
+            self.write_marker(marker)
+
+    def write_marker(self, marker: Marker) -> None:
+        write_atomic(self.task_dir(marker.id) / MARKER, marker.to_json().encode(), sync=True)
+
+    def marker(self, job_id: str) -> Marker | None:
+        """The marker, or None where there is none that can be read."""
+        try:
+            marker = Marker.from_json((self.task_dir(job_id) / MARKER).read_text())
+        except (OSError, ValueError):
+            return None
+        return marker if marker.id == job_id else None
+
+    def markers(self) -> Iterator[tuple[Marker, float]]:
+        """Every marker with the time (POSIX) that it was written at."""
+        with _translated():
+            names = sorted(os.listdir(self.path_task))  # noqa: PTH208 (names, many of them)
+        for name in names:
+            if not is_valid_job_id(name):
+                continue
+            marker = self.marker(name)
+            if marker is not None:
+                with contextlib.suppress(OSError):
+                    yield marker, (self.task_dir(name) / MARKER).stat().st_mtime
+
+    def write_request(self, job_id: str, payload: bytes) -> tuple[str, int]:
+        """Store a large request; the result is its SHA-256 (hexadecimal) and its size."""
+        write_atomic(self.task_dir(job_id) / REQUEST, payload, mode=0o600, sync=True)
+        return hashlib.sha256(payload).hexdigest(), len(payload)
+
+    def read_request(self, job_id: str, sha256: str, size: int) -> bytes:
+        """The stored request, once its hash and size are those given.
+
+        Raises PayloadError. What is returned is what was hashed: the file is read once.
+        """
+        path = self.task_dir(job_id) / REQUEST
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                if not 0 <= size <= MAX_PAYLOAD_BYTES:
+                    raise PayloadError(f"The request of {size} bytes is too large.")
+                payload = file.read(size + 1)
+        except OSError as error:
+            raise PayloadError(f"The stored request cannot be read: {error}") from error
+        if len(payload) != size or hashlib.sha256(payload).hexdigest() != sha256:
+            raise PayloadError(
+                "The stored request is not the one that was submitted: its SHA-256 or its size "
+                "differs from spec.payload."
+            )
+        return payload
+
+    # Attempts
+
+    def begin(self, job_id: str, attempt: int) -> Path | None:
+        """The new working directory of *attempt*, or None where another pod has begun it."""
+        with _translated():
+            try:
+                with open(self.task_dir(job_id) / f"{attempt}.begun", "x"):  # noqa: PTH123
+                    pass
+                workspace = self.temp_dir(job_id) / str(attempt)
+                workspace.parent.mkdir(exist_ok=True)
+                workspace.mkdir()
+            except FileExistsError:
+                return None
+            for other in workspace.parent.iterdir():
+                if other != workspace:  # of an attempt that was killed; no two ever run at once
+                    shutil.rmtree(other, ignore_errors=True)
+            return workspace
+
+    def wipe_workspace(self, job_id: str) -> None:
+        """Remove the working directories of all attempts."""
+        shutil.rmtree(self.temp_dir(job_id), ignore_errors=True)
+
+    def write_error(self, job_id: str, attempt: int, termination: str) -> None:
+        """Keep the words of a failed attempt for the housekeeper."""
+        write_atomic(self.task_dir(job_id) / f"{attempt}.error", termination.encode())
+
+    def error(self, job_id: str, attempt: int) -> str | None:
+        try:
+            return (self.task_dir(job_id) / f"{attempt}.error").read_text()
+        except (OSError, ValueError):
+            return None
+
+    def final(self, job_id: str) -> Final | None:
+        """Which attempt made the response final, or None."""
+        try:
+            raw: Any = json.loads((self.task_dir(job_id) / FINAL).read_text())
+            return Final(int(raw["attempt"]), int(raw["retries"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write_final(self, job_id: str, final: Final) -> None:
+        write_atomic(self.task_dir(job_id) / FINAL, json.dumps(asdict(final)).encode(), sync=True)
+
+    # Responses
+
+    def response(self, job_id: str) -> bytes | None:
+        """The stored response document, or None."""
+        try:
+            return self.response_path(job_id).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"The response cannot be read: {error}") from error
+
+    def write_response(self, job_id: str, document: bytes, *, sync: bool = False) -> None:
+        write_atomic(self.response_path(job_id), document, sync=sync)
+
+    def stage_response(self, job_id: str, document: bytes) -> Path:
+        """Write *document* beside the response; ``publish_staged`` makes it the response."""
+        return stage(self.response_path(job_id), document, sync=True)
+
+    def publish_staged(self, job_id: str, staged: Path) -> None:
+        with _translated():
+            staged.replace(self.response_path(job_id))
+        _sync_directory(self.perm_dir(job_id))
+
+    def remove_outputs(self, job_id: str) -> None:
+        """Remove what was published but for the response document."""
+        with contextlib.suppress(FileNotFoundError):
+            for path in self.perm_dir(job_id).iterdir():
+                if path.name == RESPONSE:
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+    def exists(self, job_id: str) -> bool:
+        """Whether there is any directory of this job."""
+        paths = (self.task_dir(job_id), self.perm_dir(job_id), self.temp_dir(job_id))
+        return any(path.exists() for path in paths)
+
+    def remove(self, job_id: str) -> None:
+        """Remove all directories of a job, the marker last, so that a half-done removal goes on.
+
+        Idempotent. Raises StorageError.
+        """
+        with _translated():
+            _remove_tree(self.temp_dir(job_id))
+            _remove_tree(self.perm_dir(job_id))
+            task = self.task_dir(job_id)
+            with contextlib.suppress(FileNotFoundError):
+                for path in task.iterdir():
+                    if path.name != MARKER:
+                        _remove_tree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            _remove_tree(task)
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = _FILE_MODE, sync: bool = False) -> None:
+    """Write *data* so that a reader sees the old or the new file and nothing between.
+
+    *sync* makes it outlast a power cut. Raises StorageError.
+    """
+    staged = stage(path, data, mode=mode, sync=sync)
+    try:
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise StorageError(f"{path} cannot be written: {error}") from error
+    if sync:
+        _sync_directory(path.parent)
+
+
+def stage(path: Path, data: bytes, *, mode: int = _FILE_MODE, sync: bool = False) -> Path:
+    """Write *data* to a hidden file beside *path*. Raises StorageError."""
+    name: str | None = None
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(descriptor, mode)
+            if sync:
+                os.fsync(descriptor)
+    except OSError as error:
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
+        raise StorageError(f"{path} cannot be written: {error}") from error
+    return Path(name)
+
+
+def _sync_directory(path: Path) -> None:
+    with contextlib.suppress(OSError):  # some network file systems cannot
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove_tree(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def _checked(job_id: str) -> str:
+    if not is_valid_job_id(job_id):
+        raise ValueError(f"{job_id!r} is no job identifier")
+    return job_id
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"The shared volume fails: {error}") from error
