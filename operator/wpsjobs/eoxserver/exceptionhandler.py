@@ -28,5 +28,5 @@ class WPS10ExceptionHandler(
         seconds = getattr(settings, RETRY_AFTER_SETTING, DEFAULT_RETRY_AFTER)
         response["Retry-After"] = str(int(seconds))
         # The back-end has logged why; Django would add an error for each refused client.
-        response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
+        response._has_been_logged = True  # type: ignore[attr-defined]
         return response

@@ -110,6 +110,7 @@ class Attempt:
 
         is_new = self._claim_directories()
         if self._is_already_final():
+            self._storage.wipe_workspace(self._job.id)
             return SUCCEEDED
         workspace = self._storage.begin(self._job.id, self._number)
         if workspace is None:

@@ -7,6 +7,7 @@
 ``<path_task>/<id>/<n>.error``       how attempt *n* failed, with code and locator
 ``<path_task>/<id>/<n>.log``         its output, where the queue keeps logs
 ``<path_task>/<id>/final.json``      which attempt made the response final
+``<path_task>/<id>/expires``         when the operator will delete the WpsJob
 ``<path_temp>/<id>/<n>/``            working directory of attempt *n*
 ``<path_perm>/<id>/``                what is published, executeResponse.xml first
 ===================================  ============================================
@@ -22,15 +23,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from wpsjobs.api.names import is_valid_job_id
+from wpsjobs.api.times import format_time, parse_time
 
 RESPONSE = "executeResponse.xml"
 MARKER = "marker.json"
 REQUEST = "request"
 FINAL = "final.json"
+EXPIRES = "expires"
 _FILE_MODE = 0o644
 MAX_PAYLOAD_BYTES = 1 << 30
 
@@ -236,6 +240,16 @@ class Storage:
 
     def write_final(self, job_id: str, final: Final) -> None:
         write_atomic(self.task_dir(job_id) / FINAL, json.dumps(asdict(final)).encode(), sync=True)
+
+    def write_expiry(self, job_id: str, expires: datetime) -> None:
+        """Keep the time at which the operator will delete the WpsJob."""
+        write_atomic(self.task_dir(job_id) / EXPIRES, format_time(expires).encode())
+
+    def expiry(self, job_id: str) -> datetime | None:
+        try:
+            return parse_time((self.task_dir(job_id) / EXPIRES).read_text())
+        except (OSError, ValueError):
+            return None
 
     # Responses
 

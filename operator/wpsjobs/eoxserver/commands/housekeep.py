@@ -1,0 +1,49 @@
+"""``manage.py wpsjobs housekeep``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from wpsjobs.eoxserver import config, housekeeper
+from wpsjobs.eoxserver.client import ClusterError
+from wpsjobs.eoxserver.storage import StorageError
+
+HELP = "write final responses, call the processes' callbacks, remove what belongs to no job"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--once", action="store_true", help="make two passes, which remove what is gone, and end"
+    )
+    parser.add_argument(
+        "--allow-mass-removal",
+        action="store_true",
+        help="remove the directories of jobs that are gone, however many they are",
+    )
+
+
+def run(options: dict[str, Any], _: Any) -> None:
+    loaded = config.load()
+    loaded.check_directories()
+    keeper = housekeeper.make(loaded, allow_mass=options["allow_mass_removal"])
+    # Every step can be repeated, so that there is nothing to wait for.
+    signal.signal(signal.SIGTERM, _end)
+    if not options["once"]:
+        keeper.run()
+        return
+    try:
+        # What is to go must be absent from two lists.
+        keeper.full_pass()
+        keeper.full_pass()
+    except (ClusterError, StorageError) as error:
+        raise CommandError(str(error)) from error
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
