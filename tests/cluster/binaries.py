@@ -163,6 +163,8 @@ def _build(instance: Instance, target: Target) -> None:
     log = instance.cache / "logs" / f"build-{target.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
+    for stale in (instance.cache / "tmp").glob(f"{target.name}-*"):  # of a build that was killed
+        shutil.rmtree(stale, ignore_errors=True)
     hint = "  Is the Go module proxy reachable? GOPROXY and GOFLAGS are your environment's."
     with _scratch(instance, target.name) as work:
         env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
+import re
 import shutil
+import subprocess
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from tests.cluster.containers import ctr, import_image
 from tests.cluster.packages import IMAGE_PACKAGES, ensure_packages
@@ -19,6 +22,8 @@ from tests.cluster.sources import Image
 
 UNTAGGED_LIMIT = 120
 """Layers of superseded builds are kept for the sake of quick builds, up to this many."""
+
+_LAYER = re.compile(r"[0-9a-f]{64}\.tar")
 
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
@@ -81,6 +86,7 @@ class Buildah:
     def build(self, image: Image, tag: str, labels: Mapping[str, str]) -> str:
         """Build an image; its full name is returned."""
         name = f"localhost/{image.repository}:{tag}"
+        self._log.unlink(missing_ok=True)
         arguments = {"BASE_IMAGE": self.base_image, **labels}
         self._run(
             "build",
@@ -103,17 +109,22 @@ class Buildah:
 
     def hand_over(self, name: str, node_names: Sequence[str]) -> None:
         """Bring an image to the node: only the layers that it lacks."""
-        layout = self._root / "layout"
-        shutil.rmtree(layout, ignore_errors=True)
-        self._run("push", "--disable-compression", "--quiet", name, f"oci:{layout}:image")
         archive = self._root / "tmp" / "image.tar"
         present = set(ctr(self._instance, "content", "list", "-q").split())
+        command = [*self._command(), "push", "--quiet", name]
+        # Uncompressed and unstored: compressing alone would take longer than all the rest.
+        command += [f"docker-archive:/dev/stdout:{node_names[0]}"]
         try:
-            write_archive(layout, archive, node_names, present)
+            with subprocess.Popen(command, stdout=subprocess.PIPE, env=self._env()) as push:
+                assert push.stdout is not None
+                write_archive(push.stdout, archive, node_names, present)
+            if push.returncode:
+                raise ClusterError(f"buildah push failed with exit code {push.returncode}")
             import_image(self._instance, archive)
+        except tarfile.TarError as error:
+            raise ClusterError(f"buildah push did not give an image: {error}") from error
         finally:
             archive.unlink(missing_ok=True)
-            shutil.rmtree(layout, ignore_errors=True)
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove superseded images; untagged layers go only when there are many."""
@@ -142,9 +153,11 @@ class Buildah:
             archive.unlink(missing_ok=True)
 
     def _run(self, *words: str, logged: bool = False) -> str:
-        env = {**os.environ, "TMPDIR": str(self._root / "tmp"), "BUILDAH_LAYERS": "true"}
         log = self._log if logged else None
-        return run([*self._command(), *words], env=env, log=log)
+        return run([*self._command(), *words], env=self._env(), log=log)
+
+    def _env(self) -> dict[str, str]:
+        return {**os.environ, "TMPDIR": str(self._root / "tmp")}
 
     def _command(self) -> list[str]:
         if not self._driver:
@@ -175,35 +188,81 @@ class Buildah:
 
 
 def write_archive(
-    layout: Path, archive: Path, names: Sequence[str], present: set[str]
+    saved: IO[bytes], archive: Path, names: Sequence[str], present: Container[str]
 ) -> list[str]:
-    """Write an image archive from an OCI layout, without what the node has; return its digests."""
-    index = json.loads((layout / "index.json").read_text())
-    manifest = index["manifests"][0]
-    document = json.loads(_blob(layout, manifest["digest"]).read_text())
-    parts = [document["config"], *document["layers"]]
-    digests = [part["digest"] for part in parts if part["digest"] not in present]
-    entries = [_named(manifest, name) for name in names]
-    with tarfile.open(archive, "w") as tar:
-        _add(tar, "oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
-        _add(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": entries}).encode())
-        for digest in dict.fromkeys([manifest["digest"], *digests]):
-            path = _blob(layout, digest)
-            tar.add(path, arcname=str(path.relative_to(layout)))
-    return digests
+    """Turn a stream as of `docker save` into an image archive without what the node has.
+
+    A layer's file is named by its digest, so that known ones are skipped unread. Returns the
+    digests that were written.
+    """
+    sizes: dict[str, int] = {}
+    documents: dict[str, bytes] = {}
+    written: list[str] = []
+    with tarfile.open(fileobj=saved, mode="r|") as source, tarfile.open(archive, "w") as tar:
+        for member in source:
+            content = source.extractfile(member) if member.isfile() else None
+            if content is None:
+                continue
+            if not _LAYER.fullmatch(member.name):
+                documents[member.name] = content.read()
+                continue
+            digest = f"sha256:{member.name.removesuffix('.tar')}"
+            sizes[digest] = member.size
+            if digest not in present:
+                _add(tar, _blob(digest), content, member.size)
+                written.append(digest)
+        saved_manifest = json.loads(documents["manifest.json"])[0]
+        config = documents[saved_manifest["Config"]]
+        layers = [f"sha256:{name.removesuffix('.tar')}" for name in saved_manifest["Layers"]]
+        manifest = _manifest(config, [(digest, sizes[digest]) for digest in layers])
+        for blob in (config, manifest):
+            _add(tar, _blob(_digest(blob)), io.BytesIO(blob), len(blob))
+        for name, document in _index(manifest, names).items():
+            _add(tar, name, io.BytesIO(document), len(document))
+    return written
 
 
-def _named(manifest: dict[str, Any], name: str) -> dict[str, Any]:
-    kept = {key: manifest[key] for key in ("mediaType", "digest", "size")}
-    return {**kept, "annotations": {"io.containerd.image.name": name}}
+def _manifest(config: bytes, layers: Sequence[tuple[str, int]]) -> bytes:
+    kind = "application/vnd.oci.image"
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{kind}.manifest.v1+json",
+            "config": {
+                "mediaType": f"{kind}.config.v1+json",
+                "digest": _digest(config),
+                "size": len(config),
+            },
+            "layers": [
+                {"mediaType": f"{kind}.layer.v1.tar", "digest": digest, "size": size}
+                for digest, size in layers
+            ],
+        }
+    ).encode()
 
 
-def _blob(layout: Path, digest: str) -> Path:
-    algorithm, _, value = digest.partition(":")
-    return layout / "blobs" / algorithm / value
+def _index(manifest: bytes, names: Sequence[str]) -> dict[str, bytes]:
+    entry = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": _digest(manifest),
+        "size": len(manifest),
+    }
+    entries = [{**entry, "annotations": {"io.containerd.image.name": name}} for name in names]
+    return {
+        "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
+        "index.json": json.dumps({"schemaVersion": 2, "manifests": entries}).encode(),
+    }
 
 
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def _add(tar: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> None:
     info = tarfile.TarInfo(name)
-    info.size = len(content)
-    tar.addfile(info, io.BytesIO(content))
+    info.size = size
+    tar.addfile(info, content)
