@@ -49,6 +49,8 @@ class KubernetesJob:
     origin: Origin
     owner_uid: str | None
     finished: bool
+    complete: bool
+    """Its pod exited with 0, known or not."""
     finished_at: datetime | None
     failure: str | None
     """Words of its ``Failed`` condition."""
@@ -70,6 +72,7 @@ class KubernetesJob:
             origin=Origin.from_labels(metadata.get("labels") or {}),
             owner_uid=owners[0].get("uid"),
             finished=end is not None,
+            complete="Complete" in conditions,
             finished_at=_time(end and end.get("lastTransitionTime")),
             failure=failed and f"{failed.get('reason')}: {failed.get('message')}",
         )

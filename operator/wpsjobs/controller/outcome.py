@@ -36,6 +36,9 @@ def outcome(attempt: Attempt) -> Outcome:
     pod = attempt.pod
     if pod is not None:
         return _of_pod(pod)
+    if attempt.job is not None and attempt.job.complete:
+        reason, _, message = _WORKER_ENDS[ExitCode.SUCCEEDED]
+        return Outcome(reason, message, exit_code=0)
     if attempt.job is not None and attempt.job.failure:
         return Outcome(
             Reason.CRASH, f"The Kubernetes Job failed: {attempt.job.failure}", Cause.CRASH
