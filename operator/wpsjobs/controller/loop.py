@@ -210,10 +210,14 @@ class Loop:
         metrics.LIST_AGE.set(self.list_age())
 
     async def _list_finished(self, served: _Served) -> None:
-        taken_at = time.monotonic()
+        taken_at, names, versions = time.monotonic(), set[str](), list[int]()
         async for listing in self._cluster.finished(served.state.namespace):
+            versions.append(listing.version)
             for raw in listing.items:
+                names.add(raw["metadata"]["name"])
                 served.state.wpsjobs.put(raw)
+        # As of the oldest page: one that got from phase to phase meanwhile is younger than that.
+        served.state.wpsjobs.prune(names, min(versions), lambda job: job.finished)
         served.finished_listed_at = taken_at
 
     async def _read(self, served: _Served, kind: Kind, metadata: Metadata) -> None:

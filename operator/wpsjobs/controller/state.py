@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -46,6 +46,9 @@ class Store(Generic[_T]):
         self._objects: dict[str, _T] = {}
         self._deleted: dict[str, int] = {}
         """The version at which an object was last seen deleted, by UID, until the next list."""
+        self._listed = -1
+        """The version of the last list, and of which selection it was."""
+        self._within: Callable[[_T], bool] = lambda _: False
 
     def values(self) -> Iterable[_T]:
         """All objects."""
@@ -68,6 +71,8 @@ class Store(Generic[_T]):
         metadata = item.metadata
         if self._deleted.get(metadata.uid, -1) >= 0:
             return None
+        if metadata.resource_version <= self._listed and self._within(item):
+            return None  # a list was complete without it: a watch lags behind its deletion
         old = self._objects.get(metadata.name)
         if old is not None and old.metadata.resource_version >= metadata.resource_version:
             return None
@@ -97,9 +102,16 @@ class Store(Generic[_T]):
         a watch may have missed its deletion.
         """
         names = set()
+        self._listed = -1
         for raw in raws:
             names.add(raw["metadata"]["name"])
             self.put(raw)
+        self.prune(names, version, within)
+        self._deleted = {uid: seen for uid, seen in self._deleted.items() if seen > version}
+        self._listed, self._within = version, within
+
+    def prune(self, names: Collection[str], version: int, within: Callable[[_T], bool]) -> None:
+        """Forget what of a selection is not among *names*, which were all at *version*."""
         for item in list(self._objects.values()):
             metadata = item.metadata
             if metadata.name in names or metadata.resource_version > version:
@@ -107,7 +119,6 @@ class Store(Generic[_T]):
             if within(item):
                 logger.info("gone without a word of a watch", object=metadata.key)
                 del self._objects[metadata.name]
-        self._deleted = {uid: seen for uid, seen in self._deleted.items() if seen > version}
 
 
 class NamespaceState:
