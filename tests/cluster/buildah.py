@@ -20,8 +20,8 @@ from tests.cluster.progress import run, step
 from tests.cluster.settings import REPOSITORY, ClusterError, Instance
 from tests.cluster.sources import Image
 
-UNTAGGED_LIMIT = 120
-"""Layers of superseded builds are kept for the sake of quick builds, up to this many."""
+KEPT_STAGE = "builder"
+"""The stage of each Dockerfile that the others mount: no image has its layers."""
 
 _LAYER = re.compile(r"[0-9a-f]{64}\.tar")
 
@@ -87,6 +87,14 @@ class Buildah:
         """Build an image; its full name is returned."""
         name = f"localhost/{image.repository}:{tag}"
         self._log.unlink(missing_ok=True)
+        # Named too, so that it survives the removal of layers that belong to no image.
+        self._build_stage(image, f"localhost/{image.repository}-{KEPT_STAGE}", {}, KEPT_STAGE)
+        self._build_stage(image, name, labels)
+        return name
+
+    def _build_stage(
+        self, image: Image, name: str, labels: Mapping[str, str], stage: str = ""
+    ) -> None:
         arguments = {"BASE_IMAGE": self.base_image, **labels}
         self._run(
             "build",
@@ -95,17 +103,13 @@ class Buildah:
             *("--network", "host"),
             "--pull-never",
             *("--file", str(REPOSITORY / image.dockerfile)),
-            *(
-                word
-                for key, value in arguments.items()
-                for word in ("--build-arg", f"{key}={value}")
-            ),
+            *(word for key in arguments for word in ("--build-arg", f"{key}={arguments[key]}")),
             *build_secrets(self._root / "secrets", os.environ),
+            *(("--target", stage) if stage else ()),
             *("--tag", name),
             str(REPOSITORY),
             logged=True,
         )
-        return name
 
     def hand_over(self, name: str, node_names: Sequence[str]) -> None:
         """Bring an image to the node: only the layers that it lacks."""
@@ -127,12 +131,10 @@ class Buildah:
             archive.unlink(missing_ok=True)
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove superseded images; untagged layers go only when there are many."""
+        """Remove superseded images, and all layers that then belong to none."""
         if names:
             self._run("rmi", *names)
-        if len(self._run("images", "--all", "--quiet").split()) > UNTAGGED_LIMIT:
-            with step("removing unused layers"):
-                self._run("rmi", "--prune", "--force")
+        self._run("rmi", "--prune", "--force")
 
     def _make_base(self) -> None:
         suite = self._instance.versions.base_suite
