@@ -15,6 +15,8 @@ WPSPROCESS_KIND, WPSPROCESS_PLURAL = "WpsProcess", "wpsprocesses"
 
 LABEL_WPSJOB = f"{GROUP}/job"
 """Name of the WpsJob that a Kubernetes Job or pod belongs to."""
+LABEL_WPSJOB_UID = f"{GROUP}/job-uid"
+"""Its UID, for one of the same name may have been deleted before."""
 LABEL_QUEUE = f"{GROUP}/queue"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"

@@ -76,6 +76,8 @@ class Reason(StrEnum):
     CANNOT_START = "CannotStart"
     DISRUPTED = "Disrupted"
     SUPERSEDED = "Superseded"
+    FINALISING = "Finalising"
+    """Of an attempt that died between its last word and the final document."""
 
 
 class Cause(StrEnum):

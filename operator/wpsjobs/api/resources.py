@@ -273,6 +273,16 @@ class WpsJob:
         return self.status.phase in FINISHED
 
     @property
+    def cancelled(self) -> bool:
+        """Whether ``spec.cancel`` is to be acted on.
+
+        It is one way, so that a retry of a dismissed WpsJob has to lift it.
+        """
+        return self.spec.cancel and not any(
+            entry.get("phase") == Phase.DISMISSED for entry in self.status.history
+        )
+
+    @property
     def sequence(self) -> int:
         """Its place in the order of creation: as stamped, else what a stamp now would say."""
         return self.status.sequence or self.metadata.resource_version

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from typing import Any, cast
 
 import kopf
 import structlog
@@ -34,6 +35,8 @@ async def serve(settings: Settings) -> None:
                 kopf.operator(
                     registry=handlers.registry(loop),
                     settings=handlers.settings(clusterwide=not settings.namespaces),
+                    # Its own guess asks for the name of the user, which a container need not have.
+                    identity=cast(Any, "wpsjobs"),
                     standalone=True,
                     clusterwide=not settings.namespaces,
                     namespaces=settings.namespaces,

@@ -45,7 +45,7 @@ def judge(
     slots = _Slots(view, queue)
     for job in sorted([*queued, *new], key=order):
         is_new = job.status.phase is None
-        if job.status.phase is Phase.PAUSED or job.spec.cancel or job.metadata.deleting:
+        if job.status.phase is Phase.PAUSED or job.cancelled or job.metadata.deleting:
             continue
         if job.spec.process not in view.processes:
             continue  # it was deleted by force meanwhile; decisions says so in the status

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from wpsjobs.api.names import LABEL_ATTEMPT, LABEL_QUEUE, LABEL_WPSJOB, WORKER_CONTAINER
+from wpsjobs.api.names import (
+    LABEL_ATTEMPT,
+    LABEL_QUEUE,
+    LABEL_WPSJOB,
+    LABEL_WPSJOB_UID,
+    WORKER_CONTAINER,
+)
 from wpsjobs.api.resources import Metadata, Raw
 from wpsjobs.api.times import parse_time
 
@@ -32,13 +38,19 @@ class Origin:
     """Of which WpsJob an object is, as its labels say."""
 
     wpsjob: str
+    uid: str
     queue: str
     attempt: int
 
     @classmethod
     def from_labels(cls, labels: Mapping[str, str]) -> Origin:
         """Raises KeyError or ValueError where the labels are not those the operator sets."""
-        return cls(labels[LABEL_WPSJOB], labels[LABEL_QUEUE], int(labels[LABEL_ATTEMPT]))
+        return cls(
+            wpsjob=labels[LABEL_WPSJOB],
+            uid=labels[LABEL_WPSJOB_UID],
+            queue=labels[LABEL_QUEUE],
+            attempt=int(labels[LABEL_ATTEMPT]),
+        )
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,6 @@ class KubernetesJob:
 
     metadata: Metadata
     origin: Origin
-    owner_uid: str | None
     finished: bool
     complete: bool
     """Its pod exited with 0, known or not."""
@@ -66,11 +77,9 @@ class KubernetesJob:
         }
         end = conditions.get("Complete") or conditions.get("Failed")
         failed = conditions.get("Failed")
-        owners = metadata.get("ownerReferences") or [{}]
         return cls(
             metadata=Metadata.from_raw(raw),
             origin=Origin.from_labels(metadata.get("labels") or {}),
-            owner_uid=owners[0].get("uid"),
             finished=end is not None,
             complete="Complete" in conditions,
             finished_at=_time(end and end.get("lastTransitionTime")),
@@ -160,20 +169,26 @@ class Children:
     def __init__(self, jobs: Iterable[KubernetesJob], pods: Iterable[Pod]) -> None:
         self._jobs: dict[tuple[str, int], KubernetesJob] = {}
         self._pods: dict[tuple[str, int], list[Pod]] = {}
+        self._by_name: dict[str, KubernetesJob] = {}
         for job in jobs:
-            self._jobs[job.origin.wpsjob, job.origin.attempt] = job
+            self._jobs[job.origin.uid, job.origin.attempt] = job
+            self._by_name[job.metadata.name] = job
         for pod in pods:
-            self._pods.setdefault((pod.origin.wpsjob, pod.origin.attempt), []).append(pod)
+            self._pods.setdefault((pod.origin.uid, pod.origin.attempt), []).append(pod)
 
-    def attempt(self, wpsjob: str, number: int) -> Attempt:
-        """What there is of attempt *number* of the WpsJob named *wpsjob*."""
-        key = (wpsjob, number)
+    def attempt(self, uid: str, number: int) -> Attempt:
+        """What there is of attempt *number* of the WpsJob with this *uid*."""
+        key = (uid, number)
         return Attempt(self._jobs.get(key), tuple(self._pods.get(key, ())))
+
+    def job(self, name: str) -> KubernetesJob | None:
+        """The Kubernetes Job of this name, whosever it is."""
+        return self._by_name.get(name)
 
     def able_to_run(self) -> Iterator[Origin]:
         """The attempts of which a pod runs or may still be made."""
-        for wpsjob, number in self._jobs.keys() | self._pods.keys():
-            attempt = self.attempt(wpsjob, number)
+        for uid, number in self._jobs.keys() | self._pods.keys():
+            attempt = self.attempt(uid, number)
             if attempt.can_run:
                 yield attempt.job.origin if attempt.job else attempt.pods[0].origin
 

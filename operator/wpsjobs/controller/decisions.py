@@ -97,11 +97,11 @@ def _tell_processes(view: View, plan: Plan) -> None:
 
 def _clean_up(view: View, now: datetime, plan: Plan) -> None:
     """Remove the Kubernetes Jobs that were kept for their logs for long enough."""
-    current = {job.metadata.name: job for job in view.jobs}
+    current = {job.metadata.uid: job for job in view.jobs}
     for child in view.children.jobs():
         if not child.finished or child.finished_at is None or child.metadata.deleting:
             continue
-        job = current.get(child.origin.wpsjob)
+        job = current.get(child.origin.uid)
         if job is not None and holds_slot(job) and job.status.attempt == child.origin.attempt:
             continue  # its end has not been read yet
         queue = view.queues.get(child.origin.queue)

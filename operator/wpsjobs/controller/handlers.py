@@ -7,6 +7,8 @@ were deleted while a watch was down.
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from typing import Any
 
 import kopf
@@ -22,7 +24,12 @@ def registry(loop: Loop) -> kopf.OperatorRegistry:
 
     async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
         in_cluster = kopf.login_with_service_account(**arguments)
-        return in_cluster or kopf.login_with_kubeconfig(**arguments)
+        if in_cluster is None:
+            return kopf.login_with_kubeconfig(**arguments)
+        # kopf takes the service's DNS name; a pod always has its address, and not always a DNS.
+        host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+        address = f"[{host}]" if ":" in host else host
+        return dataclasses.replace(in_cluster, server=f"https://{address}:{port}")
 
     kopf.on.login(registry=handlers)(login)
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from wpsjobs.api.names import kubernetes_job_name
-from wpsjobs.api.phases import FINISHED, Phase, Reason
+from wpsjobs.api.phases import FINISHED, Cause, Phase, Reason
 from wpsjobs.api.resources import Policy, WpsJob
 from wpsjobs.api.times import format_time
 from wpsjobs.controller.actions import (
@@ -26,11 +26,13 @@ from wpsjobs.controller.view import View
 
 MAX_UNCOUNTED = 10
 """Relaunches after disruptions that do not count; one more is taken as a crash."""
+POD_NEWS_SECONDS = 5.0
+"""How far the news of a pod, which has the exit code, may lag behind that of its Kubernetes Job."""
 
 
 def refuse_at_sight(view: View, job: WpsJob, now: datetime) -> PatchStatus | None:
     """The verdict on a new WpsJob that no queue needs to be asked about, if there is one."""
-    if job.spec.cancel:
+    if job.cancelled:
         message = "Dismissed before it began"
         return finish(view, job, Phase.DISMISSED, Reason.DISMISSED, message, now)
     if job.spec.accept_before is not None and now > job.spec.accept_before:
@@ -39,6 +41,10 @@ def refuse_at_sight(view: View, job: WpsJob, now: datetime) -> PatchStatus | Non
             f"{format_time(job.spec.accept_before)} that the service is busy"
         )
         return finish(view, job, Phase.REJECTED, Reason.TOO_LATE, message, now)
+    return _refuse_unknown(view, job, now)
+
+
+def _refuse_unknown(view: View, job: WpsJob, now: datetime) -> PatchStatus | None:
     if job.spec.queue not in view.queues:
         message = f"There is no WpsQueue {job.spec.queue!r} in this namespace; " + _choice(
             "WpsQueues", view.queues
@@ -65,7 +71,7 @@ def accept(job: WpsJob, now: datetime) -> PatchStatus:
 
 def wait(view: View, job: WpsJob, now: datetime) -> list[Action]:
     """What a WpsJob in the queue needs apart from a slot."""
-    if job.spec.cancel:
+    if job.cancelled:
         message = "Dismissed while it was waiting"
         return [finish(view, job, Phase.DISMISSED, Reason.DISMISSED, message, now)]
     known = job.spec.process in view.processes
@@ -101,7 +107,9 @@ def advance(view: View, job: WpsJob, now: datetime, plan: Plan) -> None:
     """Put the next step of a WpsJob that holds a slot into *plan*."""
     attempt = view.attempt(job)
     if attempt.job is None and not attempt.pods and job.status.phase is Phase.SCHEDULED:
-        plan.add(_begin(view, job, now))
+        plan.add(*_begin(view, job, now))
+    elif not attempt.can_run and _pod_to_come(attempt, now) > 0:
+        plan.wake(_pod_to_come(attempt, now))
     elif not attempt.can_run:
         plan.add(_conclude(view, job, attempt, now))
     else:
@@ -163,21 +171,32 @@ def finish(
     return transit(job, Transition(phase, reason, message, fields), now)
 
 
-def _begin(view: View, job: WpsJob, now: datetime) -> Action:
+def _pod_to_come(attempt: Attempt, now: datetime) -> float:
+    """Seconds for which the pod of a failed Kubernetes Job may yet be heard of."""
+    job = attempt.job
+    if job is None or job.complete or job.finished_at is None or attempt.pods:
+        return 0.0
+    return POD_NEWS_SECONDS - (now - job.finished_at).total_seconds()
+
+
+def _begin(view: View, job: WpsJob, now: datetime) -> list[Action]:
     """Make the Kubernetes Job of an attempt whose slot was taken before, or give the slot back."""
-    if job.spec.cancel:
+    if job.cancelled:
         message = f"Dismissed before attempt {job.status.attempt} had a pod"
-        return finish(view, job, Phase.DISMISSED, Reason.DISMISSED, message, now)
-    if job.spec.queue not in view.queues or job.spec.process not in view.processes:
-        refusal = refuse_at_sight(view, job, now)
-        if refusal is not None:
-            return refusal
-    return Launch(job, _manifest(view, job, job.status.attempt))
+        return [finish(view, job, Phase.DISMISSED, Reason.DISMISSED, message, now)]
+    refusal = _refuse_unknown(view, job, now)
+    if refusal is not None:
+        return [refusal]
+    old = view.children.job(kubernetes_job_name(job.metadata.name, job.status.attempt))
+    if old is not None:
+        why = "it belongs to a WpsJob of the same name that is deleted"
+        return [] if old.metadata.deleting else [DeleteKubernetesJob(old.metadata, why)]
+    return [Launch(job, _manifest(view, job, job.status.attempt))]
 
 
 def _attend(job: WpsJob, attempt: Attempt, now: datetime) -> list[Action]:
     """What a running attempt needs: to be ended where dismissed, to be told as started."""
-    if job.spec.cancel and attempt.job is not None and not attempt.job.metadata.deleting:
+    if job.cancelled and attempt.job is not None and not attempt.job.metadata.deleting:
         return [DeleteKubernetesJob(attempt.job.metadata, "the WpsJob is dismissed")]
     pod = attempt.pod
     if pod is not None and pod.running and job.status.phase is Phase.SCHEDULED:
@@ -199,11 +218,11 @@ def _start(job: WpsJob, pod: Pod, now: datetime) -> PatchStatus:
 
 def _conclude(view: View, job: WpsJob, attempt: Attempt, now: datetime) -> PatchStatus:
     """End or relaunch a WpsJob none of whose pods can run any more."""
-    end = outcome(attempt)
+    end = _unless_finalising(job, outcome(attempt))
     fields: dict[str, Any] = {"attempts": _closed(job, attempt, end, now)}
     if end.succeeded:
         return finish(view, job, Phase.SUCCEEDED, end.reason, end.message, now, **fields)
-    if job.spec.cancel:
+    if job.cancelled:
         message = "Dismissed; its pod has ended"
         return finish(view, job, Phase.DISMISSED, Reason.DISMISSED, message, now, **fields)
     relaunch = _relaunch(view.policy(job), job, end)
@@ -223,15 +242,9 @@ def _relaunch(policy: Policy, job: WpsJob, end: Outcome) -> tuple[bool, str] | N
     number = job.status.attempt
     if end.reason in (Reason.CLIENT_ERROR, Reason.BAD_REQUEST):
         return None
-    uncounted = not end.counted or (
-        # It died between the last word and the rename of the document: it only has to look.
-        job.status.progress is not None
-        and job.status.progress.finalising
-        and not any(entry.get("reason") == "Finalising" for entry in job.status.attempts)
-    )
-    if uncounted and _uncounted(job) < MAX_UNCOUNTED:
+    if not end.counted and _uncounted(job) < MAX_UNCOUNTED:
         return False, f"Attempt {number} is repeated, uncounted: {end.message}"
-    if end.cause is not None and end.cause not in policy.restart_on:
+    if (end.cause or Cause.CRASH) not in policy.restart_on:
         return None
     if job.status.restarts >= policy.restart_limit:
         return None
@@ -242,13 +255,36 @@ def _relaunch(policy: Policy, job: WpsJob, end: Outcome) -> tuple[bool, str] | N
     )
 
 
+def _unless_finalising(job: WpsJob, end: Outcome) -> Outcome:
+    """An attempt that died between its last word and the rename of the document has a second try.
+
+    Once, and uncounted: it only has to look whether the document is final.
+    """
+    progress, attempts = job.status.progress, job.status.attempts
+    if (
+        end.cause is None
+        or progress is None
+        or not progress.finalising
+        or any(entry.get("reason") == Reason.FINALISING for entry in attempts)
+        or _uncounted(job) >= MAX_UNCOUNTED
+    ):
+        return end
+    return replace(end, reason=Reason.FINALISING, counted=False)
+
+
 def _uncounted(job: WpsJob) -> int:
-    """How many relaunches of *job* did not count, since it was last retried."""
-    return sum(
-        1
-        for entry in job.status.attempts
-        if entry.get("reason") in (Reason.DISRUPTED, Reason.SUPERSEDED)
-    )
+    """How many relaunches of *job* did not count, since it was last retried.
+
+    ``attempts`` has the last ten alone, the current one among them: too few to tell.
+    """
+    launches = 0
+    for entry in reversed(job.status.history):
+        if entry.get("phase") in list(FINISHED):
+            break
+        launches += entry.get("phase") == Phase.SCHEDULED
+    else:
+        launches = job.status.attempt
+    return max(0, launches - 1 - job.status.restarts)
 
 
 def _final_words(policy: Policy, job: WpsJob, end: Outcome) -> str:

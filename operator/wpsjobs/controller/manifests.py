@@ -12,6 +12,7 @@ from wpsjobs.api.names import (
     LABEL_MANAGED_BY,
     LABEL_QUEUE,
     LABEL_WPSJOB,
+    LABEL_WPSJOB_UID,
     MANAGED_BY,
     WORKER_CONTAINER,
     WPSJOB_KIND,
@@ -40,6 +41,7 @@ def kubernetes_job(
     labels = {
         LABEL_MANAGED_BY: MANAGED_BY,
         LABEL_WPSJOB: job.metadata.name,
+        LABEL_WPSJOB_UID: job.metadata.uid,
         LABEL_QUEUE: queue.metadata.name,
         LABEL_ATTEMPT: str(attempt),
     }

@@ -34,7 +34,7 @@ class View:
 
     def attempt(self, job: WpsJob) -> Attempt:
         """What there is of the current attempt of *job*."""
-        return self.children.attempt(job.metadata.name, job.status.attempt)
+        return self.children.attempt(job.metadata.uid, job.status.attempt)
 
     @cached_property
     def able_to_run(self) -> Mapping[str, str]:

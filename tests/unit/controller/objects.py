@@ -12,6 +12,7 @@ from wpsjobs.api.names import (
     LABEL_ATTEMPT,
     LABEL_QUEUE,
     LABEL_WPSJOB,
+    LABEL_WPSJOB_UID,
     WPSJOB_KIND,
     WPSPROCESS_KIND,
     WPSQUEUE_KIND,
@@ -101,7 +102,7 @@ def raw_kubernetes_job(
             }
         ]
     uid = owner_uid or f"uid-{wpsjob}"
-    labels = _labels(wpsjob, attempt, queue)
+    labels = _labels(wpsjob, attempt, queue, uid)
     owner = {"apiVersion": API_VERSION, "kind": WPSJOB_KIND, "name": wpsjob, "uid": uid}
     return {
         "apiVersion": "batch/v1",
@@ -151,7 +152,7 @@ def raw_pod(
         state = {"waiting": dict(waiting)}
     statuses = [{"name": "worker", "state": state}] if state else []
     kubernetes_job = f"{wpsjob}-{attempt}"
-    labels = _labels(wpsjob, attempt, queue)
+    labels = _labels(wpsjob, attempt, queue, owner_uid)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -163,7 +164,7 @@ def raw_pod(
                     "apiVersion": "batch/v1",
                     "kind": "Job",
                     "name": kubernetes_job,
-                    "uid": owner_uid or f"uid-{kubernetes_job}",
+                    "uid": f"uid-{kubernetes_job}",
                 }
             ],
         },
@@ -247,8 +248,13 @@ def started(name: str, number: int = 1, **status: Any) -> dict[str, Any]:
     )
 
 
-def _labels(wpsjob: str, attempt: int, queue: str) -> dict[str, str]:
-    return {LABEL_WPSJOB: wpsjob, LABEL_QUEUE: queue, LABEL_ATTEMPT: str(attempt)}
+def _labels(wpsjob: str, attempt: int, queue: str, uid: str | None) -> dict[str, str]:
+    return {
+        LABEL_WPSJOB: wpsjob,
+        LABEL_WPSJOB_UID: uid or f"uid-{wpsjob}",
+        LABEL_QUEUE: queue,
+        LABEL_ATTEMPT: str(attempt),
+    }
 
 
 def _metadata(name: str, version: int, more: Mapping[str, Any]) -> dict[str, Any]:
