@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,17 @@ import yaml
 
 from tests.cluster import current, images
 from tests.cluster.progress import say, step
-from tests.cluster.settings import REPOSITORY, current_instance
+from tests.cluster.settings import REPOSITORY, ClusterError, current_instance
 from tests.cluster.sources import find_image
-from tests.deployment.tools import apply, kubectl, run
+from tests.deployment.tools import apply, get, kubectl, run
 
 CHARTS = REPOSITORY / "charts"
+RESOURCES_NAMESPACE = "wps"
+"""Where Helm keeps its record of the custom resources, which are the cluster's."""
+READY_SECONDS = 180.0
+MOST_RESTARTS = 3
+"""A part may start before the API server lets it, but not as often as this."""
+_PARTS = "app.kubernetes.io/name=wpsjobs"
 VALUES = Path(__file__).with_name("values.yaml")
 
 
@@ -40,11 +47,11 @@ class Release:
 
     def install(self, **values: Any) -> None:
         """Install or upgrade it, and wait until every part is ready."""
+        install_resources()
         apply(_namespace(self.namespace))
-        with step(f"custom resources ({CHARTS.name}/wpsjobs-crds)"):
-            _helm("wpsjobs-crds", "wpsjobs-crds", self.namespace)
         with step(f"release {self.name!r} in namespace {self.namespace!r}"):
             _helm(self.name, "wpsjobs", self.namespace, self._values(values))
+            self._wait()
         say(f"WPS is at {self.wps_url}")
 
     def uninstall(self) -> None:
@@ -54,6 +61,36 @@ class Release:
         volume = self._volume()
         if volume is not None and volume.exists():
             shutil.rmtree(volume)
+
+    def _wait(self) -> None:
+        """Wait until all parts are ready; a part that keeps falling over ends the wait at once."""
+        deadline, before = time.monotonic() + READY_SECONDS, self._restarts()
+        while not self._ready():
+            for (pod, container), restarts in self._restarts().items():
+                if restarts - before.get((pod, container), 0) >= MOST_RESTARTS:
+                    raise ClusterError(self._why(pod, container))
+            if time.monotonic() > deadline:
+                pods = kubectl("get", "pods", "-n", self.namespace, "-l", _PARTS)
+                raise ClusterError(f"not ready after {READY_SECONDS:.0f} s:\n{pods}")
+            time.sleep(0.5)
+
+    def _restarts(self) -> dict[tuple[str, str], int]:
+        """How often each container, by pod, has fallen over."""
+        return {
+            (pod["metadata"]["name"], status["name"]): status["restartCount"]
+            for pod in get("pods", "-n", self.namespace, "-l", _PARTS)["items"]
+            for status in pod["status"].get("containerStatuses", [])
+        }
+
+    def _ready(self) -> bool:
+        """Whether every Deployment runs its newest version, and that alone."""
+        items = get("deployments", "-n", self.namespace, "-l", _PARTS)["items"]
+        return bool(items) and all(_rolled_out(item) for item in items)
+
+    def _why(self, pod: str, container: str) -> str:
+        """The last words of a container that fell over."""
+        logs = kubectl("logs", pod, "-c", container, "-n", self.namespace, "--tail=15")
+        return f"pod {pod} keeps falling over; its last words:\n{logs}"
 
     def _values(self, extra: dict[str, Any]) -> dict[str, Any]:
         values: dict[str, Any] = yaml.safe_load(VALUES.read_text())
@@ -76,6 +113,25 @@ class Release:
         return current_instance().volumes / self.namespace
 
 
+def _rolled_out(deployment: dict[str, Any]) -> bool:
+    wanted = deployment["spec"]["replicas"]
+    status = deployment["status"]
+    return bool(
+        status.get("observedGeneration") == deployment["metadata"]["generation"]
+        and status.get("replicas", 0) == wanted
+        and status.get("updatedReplicas", 0) == wanted
+        and status.get("readyReplicas", 0) == wanted
+    )
+
+
+def install_resources() -> None:
+    """Install or upgrade the custom resources, once for all releases."""
+    apply(_namespace(RESOURCES_NAMESPACE))
+    with step("custom resources"):
+        # Somebody may have applied them by hand before, for a test without a release.
+        _helm("wpsjobs-crds", "wpsjobs-crds", RESOURCES_NAMESPACE, None, "--take-ownership")
+
+
 def _namespace(name: str) -> dict[str, Any]:
     # Every pod of the chart passes the strictest standard, and this keeps it so.
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -84,14 +140,16 @@ def _namespace(name: str) -> dict[str, Any]:
 
 def _image(name: str) -> dict[str, str]:
     is_current = current.is_current(os.environ)
-    full = images.image_tag(current_instance(), find_image(name), current=is_current)
+    full = images.recorded_name(current_instance(), find_image(name), current=is_current)
     repository, _, tag = full.rpartition(":")
     return {"repository": repository, "tag": tag}
 
 
-def _helm(name: str, chart: str, namespace: str, values: dict[str, Any] | None = None) -> None:
+def _helm(
+    name: str, chart: str, namespace: str, values: dict[str, Any] | None, *flags: str
+) -> None:
     command = ["helm", "upgrade", "--install", name, str(CHARTS / chart), "-n", namespace]
-    command += ["--wait", "--timeout", "5m", "--values", "-"]
+    command += ["--timeout", "5m", "--values", "-", *flags]
     run(*command, stdin=yaml.safe_dump(values or {}))
 
 

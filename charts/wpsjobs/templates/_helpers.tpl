@@ -46,7 +46,7 @@ capabilities: {drop: [ALL]}
 {{/* What web, job and housekeeper pods have in common, so that each sees the same instance. */}}
 {{- define "wpsjobs.instanceEnv" -}}
 - {name: DJANGO_SETTINGS_MODULE, value: {{ .Values.eoxserver.settingsModule | quote }}}
-- {name: ALLOWED_HOSTS, value: {{ join "," .Values.eoxserver.allowedHosts | quote }}}
+- {name: ALLOWED_HOSTS, value: {{ join " " .Values.eoxserver.allowedHosts | quote }}}
 - name: SECRET_KEY
   valueFrom: {secretKeyRef: {name: {{ include "wpsjobs.name" . }}-django, key: secretKey}}
 {{- if .Values.eoxserver.testProcesses }}

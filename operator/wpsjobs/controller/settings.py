@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,15 +37,24 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Raises ValueError with the variable's name where a value is no number."""
+        """Raises ValueError with the variable's name where a value is no positive number."""
         defaults = cls()
 
         def number(name: str, default: float) -> float:
             text = environment.get(f"WPSJOBS_{name}", "")
             try:
-                return float(text) if text else default
+                value = float(text) if text else default
             except ValueError:
-                raise ValueError(f"WPSJOBS_{name} must be a number and is {text!r}") from None
+                value = math.nan
+            if not 0 < value < math.inf:
+                raise ValueError(f"WPSJOBS_{name} must be a positive number and is {text!r}")
+            return value
+
+        def count(name: str, default: int) -> int:
+            value = number(name, default)
+            if value != int(value):
+                raise ValueError(f"WPSJOBS_{name} must be a whole number and is {value}")
+            return int(value)
 
         def text(name: str, default: str) -> str:
             return environment.get(f"WPSJOBS_{name}") or default
@@ -57,9 +67,9 @@ class Settings:
             list_seconds=number("LIST_SECONDS", defaults.list_seconds),
             finished_list_seconds=number("FINISHED_LIST_SECONDS", defaults.finished_list_seconds),
             request_timeout=number("REQUEST_TIMEOUT", defaults.request_timeout),
-            writes_at_once=int(number("WRITES_AT_ONCE", defaults.writes_at_once)),
+            writes_at_once=count("WRITES_AT_ONCE", defaults.writes_at_once),
             probe_address=text("PROBE_ADDRESS", defaults.probe_address),
-            probe_port=int(number("PROBE_PORT", defaults.probe_port)),
+            probe_port=count("PROBE_PORT", defaults.probe_port),
             stuck_seconds=number("STUCK_SECONDS", defaults.stuck_seconds),
             log_level=text("LOG_LEVEL", defaults.log_level),
         )
