@@ -1,0 +1,123 @@
+"""Processes that tell the tests what was done with them."""
+
+# ruff: noqa: ARG002 (the signatures are those of the interface)
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from eoxserver.services.ows.wps.exceptions import InvalidInputValueError
+from eoxserver.services.ows.wps.parameters import (
+    BoundingBoxData,
+    ComplexData,
+    FormatJSON,
+    FormatText,
+    FormatXML,
+    LiteralData,
+    RequestParameter,
+)
+
+from tests.contract.instance import work_directory
+
+
+def calls() -> list[list[Any]]:
+    """What was called on ``Recorder``, in order, in whatever process."""
+    path = work_directory() / "calls.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def names() -> list[str]:
+    return [call[0] for call in calls()]
+
+
+def record(name: str, *details: Any) -> None:
+    with (work_directory() / "calls.jsonl").open("a") as file:
+        file.write(json.dumps([name, *details]) + "\n")
+
+
+class Recorder:
+    """Has every callback and records each call; its inputs say what goes wrong."""
+
+    identifier = "Recorder"
+    title = "Recorder"
+    synchronous = False
+    asynchronous = True
+    inputs = {  # noqa: RUF012 (the dictionary style, which lineage has to cope with)
+        "raise_in": LiteralData("raise_in", str, optional=True),
+        "error": LiteralData("error", str, optional=True),
+        "user": RequestParameter(lambda _request: {"name": "Ada", "tags": {1, 2}}),
+    }
+    outputs = {"text": LiteralData("text", str)}  # noqa: RUF012
+
+    def initialize(self, context: Any, raw_inputs: Any, resp_form: Any, extra_parts: Any) -> None:
+        record("initialize", context.identifier, sorted(raw_inputs), sorted(extra_parts))
+        raw = raw_inputs.get("raise_in")
+        if raw is not None and raw.data == "initialize":
+            raise InvalidInputValueError("raise_in", "as it was asked to")
+
+    def on_accepted(self, context: Any) -> None:
+        record("on_accepted", context.identifier, context.status_location)
+        raise RuntimeError("swallowed")
+
+    def on_started(self, context: Any, progress: Any, message: Any) -> None:
+        record("on_started", progress)
+
+    def on_progress_update(self, context: Any, progress: Any, message: Any) -> None:
+        record("on_progress_update", progress, message)
+
+    def on_paused(self, context: Any, progress: Any) -> None:
+        record("on_paused", progress)
+
+    def on_succeeded(self, context: Any, outputs: Any) -> None:
+        record("on_succeeded", sorted(outputs))
+
+    def on_failed(self, context: Any, exception: Any) -> None:
+        record("on_failed", str(exception), getattr(exception, "locator", None))
+
+    def discard(self, context: Any) -> None:
+        record("discard", context.identifier)
+
+    def execute(self, context: Any, user: Any, raise_in: Any, error: Any, **_: Any) -> str:
+        record("execute", str(Path.cwd()) == context.workspace_path, sorted(user["tags"]))
+        context.logger.info("at work")
+        Path("made.txt").write_text("published")
+        context.update_progress(50, "half way, hälfte")
+        context.publish("made.txt")
+        if error == "client":
+            raise InvalidInputValueError("error", "not this one")
+        if error:
+            raise LookupError(error)
+        return f"{user['name']}"
+
+
+class Inputs:
+    """Takes inputs of every kind and gives them back as JSON."""
+
+    identifier = "Inputs"
+    title = "Inputs"
+    synchronous = True
+    asynchronous = True
+    inputs = (
+        ("literal", LiteralData("literal", float, optional=True, uoms=(("m", 1.0), ("km", 1e3)))),
+        ("required", LiteralData("required", int)),
+        ("bbox", BoundingBoxData("bbox", optional=True)),
+        ("xml", ComplexData("xml", FormatXML(), optional=True)),
+        ("json", ComplexData("json", FormatJSON(), optional=True)),
+        ("text", ComplexData("text", FormatText(), optional=True)),
+    )
+    outputs = (("result", ComplexData("result", FormatJSON())),)
+
+    def execute(self, **inputs: Any) -> dict[str, Any]:
+        described = {}
+        for name in ("literal", "required", "bbox"):
+            described[name] = inputs[name]
+        for name in ("xml", "json", "text"):
+            value = inputs[name]
+            described[name] = None if value is None else _describe(value.data)
+        return described
+
+
+def _describe(data: Any) -> Any:
+    return data if isinstance(data, str | dict | list) else data.tag

@@ -1,0 +1,14 @@
+"""Settings of the demonstration instance as the tests run it."""
+
+from demo.settings import *  # noqa: F403
+
+from tests.contract.instance import work_directory
+
+PROJECT_DIR = str(work_directory())
+SECRET_KEY = "not a secret"
+ALLOWED_HOSTS = ["testserver"]
+EOXS_PROCESSES = [
+    *EOXS_PROCESSES,  # noqa: F405
+    "tests.contract.processes.Recorder",
+    "tests.contract.processes.Inputs",
+]
