@@ -15,7 +15,7 @@ class Echo:
     title = "Echo"
     synchronous = True
     asynchronous = True
-    inputs = (("text", LiteralData("text", str, default="hello")),)
+    inputs = (("text", LiteralData("text", str)),)
     outputs = (("text", LiteralData("text", str)),)
 
     def execute(self, text: str, **kwargs: Any) -> str:
@@ -30,12 +30,14 @@ class Sleep:
     synchronous = False
     asynchronous = True
     inputs = (
-        "seconds",
-        LiteralData(
+        (
             "seconds",
-            float,
-            default=5.0,
-            allowed_values=AllowedRange(0.0, 86400.0, dtype=float),
+            LiteralData(
+                "seconds",
+                float,
+                default=5.0,
+                allowed_values=AllowedRange(0.0, 86400.0, dtype=float),
+            ),
         ),
     )
     outputs = (("seconds", LiteralData("seconds", float)),)
