@@ -90,12 +90,14 @@ class Hog:
     synchronous = False
     asynchronous = True
     inputs = (
-        "megabytes",
-        LiteralData(
+        (
             "megabytes",
-            int,
-            default=64,
-            allowed_values=AllowedRange(0, 1 << 20, dtype=int),
+            LiteralData(
+                "megabytes",
+                int,
+                default=64,
+                allowed_values=AllowedRange(0, 1 << 20, dtype=int),
+            ),
         ),
     )
     outputs = (("megabytes", LiteralData("megabytes", int)),)
