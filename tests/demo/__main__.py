@@ -75,9 +75,10 @@ def _send(wps: WebProcessingService, request: Request) -> WPSExecution:
 
 def _watch(release: Release, executions: Mapping[str, WPSExecution]) -> None:
     """Print the table of WpsJobs whenever it changes, until all are done."""
+    names = [str(one.statusLocation).split("/")[-2] for one in executions.values()]
     shown, deadline = "", time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
-        table = kubectl("get", "wpsjobs", "-n", release.namespace, "--sort-by=.status.sequence")
+        table = kubectl("get", "wpsjobs", *names, "-n", release.namespace)
         ages_off = "\n".join(line.rsplit(maxsplit=1)[0] for line in table.splitlines())
         if ages_off != shown:
             console.print(table, markup=False)

@@ -85,6 +85,12 @@ class Client:
         return {item["metadata"]["name"] for item in items}
 
 
+def stored_status(execution: WPSExecution) -> str:
+    """The status in the stored document; OWSLib says "Exception" for ProcessFailed."""
+    document = etree.fromstring(requests.get(execution.statusLocation, timeout=30).content)
+    return str(etree.QName(document.find("wps:Status", NAMESPACES)[0]).localname)
+
+
 def job_id(execution: WPSExecution) -> str:
     """The job's identifier: the last folder of the status location."""
     return str(execution.statusLocation).rstrip("/").split("/")[-2]
