@@ -116,7 +116,7 @@ class Inputs:
         for name in ("xml", "json", "text"):
             value = inputs[name]
             described[name] = None if value is None else _describe(value.data)
-        return described
+        return {"result": described}
 
 
 def _describe(data: Any) -> Any:

@@ -55,7 +55,7 @@ def test_the_answer_and_the_stored_document_say_accepted(wps: Wps, api: FakeApi)
 
 
 def test_the_marker_says_whose_the_directories_are(wps: Wps, api: FakeApi) -> None:
-    wps.get("Echo")
+    wps.get("Echo", text="x")
 
     job = only_job(api)
     marker = json.loads((wps.work / "task" / job_id(job) / "marker.json").read_text())
@@ -119,7 +119,7 @@ def test_hidden_inputs_with_python_objects_go_into_the_payload(wps: Wps, api: Fa
 
 
 def test_the_caller_may_choose_the_job_identifier(backend: Any, api: FakeApi) -> None:
-    execute(backend, "Echo", job_id="My_Job.2026")
+    execute(backend, "Echo", job_id="My_Job.2026", text="x")
 
     job = only_job(api)
     assert job["spec"]["id"] == "My_Job.2026"
@@ -130,7 +130,7 @@ def test_the_caller_may_choose_the_job_identifier(backend: Any, api: FakeApi) ->
 def test_any_unfinished_phase_is_an_acceptance(wps: Wps, api: FakeApi, verdict: str) -> None:
     api.on_created = lambda _: {"phase": verdict}
 
-    assert wps.get("Echo").status_code == 200
+    assert wps.get("Echo", text="x").status_code == 200
 
 
 def test_lineage_is_given_for_definitions_in_dictionary_style(wps: Wps, api: FakeApi) -> None:

@@ -112,16 +112,16 @@ def test_a_job_identifier_that_is_no_file_name_is_refused(
     backend: Any, wps: Wps, api: FakeApi, job_id: str
 ) -> None:
     with pytest.raises(InvalidParameterValue):
-        execute(backend, "Echo", job_id=job_id)
+        execute(backend, "Echo", job_id=job_id, text="x")
     assert_nothing_left(wps, api)
 
 
 def test_a_job_identifier_is_used_once(backend: Any, wps: Wps, api: FakeApi) -> None:
-    execute(backend, "Echo", job_id="mine")
+    execute(backend, "Echo", job_id="mine", text="x")
     before = wps.files()
 
     with pytest.raises(InvalidParameterValue, match="already used"):
-        execute(backend, "Echo", job_id="mine")
+        execute(backend, "Echo", job_id="mine", text="x")
     assert wps.files() == before
 
 
@@ -129,7 +129,7 @@ def test_a_wps_job_of_that_name_made_by_others_stays(backend: Any, wps: Wps, api
     api.add(make_job("theirs", process="Echo"))
 
     with pytest.raises(OWS10Exception, match="already used"):
-        execute(backend, "Echo", job_id="theirs")
+        execute(backend, "Echo", job_id="theirs", text="x")
     assert "theirs" in api.jobs
     assert wps.files() == []
 
@@ -148,7 +148,7 @@ def test_a_full_queue_is_server_busy_with_retry_after(wps: Wps, api: FakeApi) ->
 def test_no_verdict_in_time_is_server_busy(wps: Wps, api: FakeApi) -> None:
     api.on_created = lambda _: None
     began = time.monotonic()
-    answer = wps.get("Echo")
+    answer = wps.get("Echo", text="x")
 
     assert answer.status_code == 503
     assert 1.5 < time.monotonic() - began < 4.0
@@ -168,7 +168,7 @@ def test_accepted_wins_over_an_impatient_client(
         delete(self, name, **options)
 
     monkeypatch.setattr(client.Cluster, "delete_job", late)
-    answer = wps.get("Echo")
+    answer = wps.get("Echo", text="x")
 
     assert answer.status_code == 200
     assert len(api.jobs) == 1
@@ -180,7 +180,7 @@ def test_a_job_that_fails_at_once_is_an_exception(wps: Wps, api: FakeApi) -> Non
         "reason": "UnknownProcess",
         "message": "There is no process Echo; there are: NDVI",
     }
-    answer = wps.get("Echo")
+    answer = wps.get("Echo", text="x")
 
     assert answer.status_code == 500
     assert b"there are: NDVI" in answer.content
@@ -207,7 +207,7 @@ def test_a_cluster_that_is_not_there_is_server_busy_with_one_log_line(
         logging.getLogger(name).addHandler(caplog.handler)
     try:
         began = time.monotonic()
-        answer = wps.get("Echo")
+        answer = wps.get("Echo", text="x")
         took = time.monotonic() - began
     finally:
         for name in ("wpsjobs", "eoxserver", "django", "urllib3"):
@@ -234,7 +234,7 @@ def test_a_cluster_that_goes_away_between_takes_everything_back(wps: Wps, api: F
 def test_a_volume_that_cannot_be_written_to_is_not_enough_storage(wps: Wps, api: FakeApi) -> None:
     (wps.work / "task").rename(wps.work / "unmounted")
     try:
-        answer = wps.get("Echo")
+        answer = wps.get("Echo", text="x")
     finally:
         (wps.work / "unmounted").rename(wps.work / "task")
 
