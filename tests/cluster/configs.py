@@ -196,13 +196,15 @@ def _base64(path: Path) -> str:
 
 
 def write_configs(instance: Instance) -> None:
-    """Write every configuration file."""
+    """Write every configuration file that is missing or differs."""
+    admin = kubeconfig(instance, "admin", instance.local_api_url, embed=True)
+    for path, text in {**config_texts(instance), instance.kubeconfig: _yaml(admin)}.items():
+        _write(path, text)
+
+
+def config_texts(instance: Instance) -> dict[Path, str]:
+    """Path and content of what the components read."""
     config = instance.config
-    (config / "cni").mkdir(parents=True, exist_ok=True)
-    (config / "containerd.toml").write_text(containerd_toml(instance))
-    (config / "cni" / "10-pods.conflist").write_text(json.dumps(cni_config(instance), indent=2))
-    # Nothing listens there, so that a look-up in a pod fails at once instead of after a time-out.
-    (config / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     documents = {
         "kubelet.yaml": kubelet_config(instance),
         "kube-proxy.yaml": kube_proxy_config(instance),
@@ -210,8 +212,22 @@ def write_configs(instance: Instance) -> None:
     }
     for holder in ("controller-manager", "scheduler", "kubelet", "kube-proxy", "kwok"):
         documents[f"{holder}.kubeconfig"] = kubeconfig(instance, holder, instance.api_url)
-    for name, document in documents.items():
-        (config / name).write_text(yaml.safe_dump(document, sort_keys=False))
-    instance.kubeconfig.touch(mode=0o600)
-    admin = kubeconfig(instance, "admin", instance.local_api_url, embed=True)
-    instance.kubeconfig.write_text(yaml.safe_dump(admin, sort_keys=False))
+    texts = {config / name: _yaml(document) for name, document in documents.items()}
+    texts[config / "containerd.toml"] = containerd_toml(instance)
+    texts[config / "cni" / "10-pods.conflist"] = json.dumps(cni_config(instance), indent=2)
+    # Nothing listens there, so that a look-up in a pod fails at once instead of after a time-out.
+    texts[config / "resolv.conf"] = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
+    return texts
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _write(path: Path, text: str) -> None:
+    """Leave a file alone that is right already: kube-proxy ends when its own is written."""
+    if path.exists() and path.read_text() == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)

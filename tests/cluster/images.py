@@ -80,15 +80,15 @@ def build_for_node(instance: Instance, wanted: Sequence[Image] = IMAGES) -> None
 def _build_one(instance: Instance, builder: Buildah, image: Image) -> str:
     """Build an image, bring it to the node and remove what it supersedes; return its tag."""
     builder.prepare()
-    before = builder.names()
-    tag = _build_as_it_is(instance, builder, image, before)
+    tag = _build_as_it_is(instance, builder, image, builder.names())
     name = f"localhost/{image.repository}:{tag}"
     keep = {_node_name(image, tag), _node_name(image, FIXED_TAG)}
     with step(f"importing {image.repository}:{tag}"):
         builder.hand_over(name, sorted(keep))
     old = sorted(_superseded(image_names(instance), _node_name(image, ""), keep))
     remove_images(instance, old)
-    builder.remove(sorted(_superseded(before, f"localhost/{image.repository}:", {name})))
+    built = builder.names()
+    builder.remove(sorted(_superseded(built, f"localhost/{image.repository}:", {name})))
     return tag
 
 

@@ -24,7 +24,7 @@ from tests.cluster.binaries import (
 )
 from tests.cluster.certs import ensure_certificates
 from tests.cluster.components import Component, components
-from tests.cluster.configs import write_configs
+from tests.cluster.configs import config_texts, write_configs
 from tests.cluster.containers import ensure_sandbox_image, remove_stale_containers
 from tests.cluster.packages import NODE_PACKAGES, ensure_packages
 from tests.cluster.processes import PidFile, boot_id, start_daemon
@@ -131,12 +131,12 @@ def _same_configuration(instance: Instance) -> bool:
 
 
 def _fingerprint(instance: Instance) -> str:
-    """Changes with the components' command lines and with what this package writes for them."""
+    """Changes with the components' command lines and with what they read."""
     digest = hashlib.sha256()
     for part in components(instance):
         digest.update("\0".join(part.command).encode())
-    for name in ("configs.py", "certs.py"):
-        digest.update((Path(__file__).parent / name).read_bytes())
+    for path, text in config_texts(instance).items():
+        digest.update(f"{path}\0{text}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -193,8 +193,10 @@ def _start(instance: Instance, *, fresh: bool) -> None:
     write_configs(instance)
     started = {"boot_id": boot_id(), "configuration": _fingerprint(instance)}
     (instance.state / "started.json").write_text(json.dumps(started))
-    began = dt.datetime.now(dt.UTC).replace(microsecond=0)
     parts = {part.name: part for part in components(instance)}
+    # What a kubelet reported before it was killed says nothing about the one that starts now.
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    since = now if parts["kubelet"].pid_file.pid() is None else None
     with step("etcd, containerd and the API server"):
         _launch([parts["etcd"], parts["containerd"], parts["kube-apiserver"]])
         _await([parts["containerd"]])
@@ -207,7 +209,7 @@ def _start(instance: Instance, *, fresh: bool) -> None:
         _launch([parts[name] for name in rest])
         _await([parts[name] for name in rest])
     with step("node"):
-        _await_node(instance, parts["kubelet"], began)
+        _await_node(instance, parts["kubelet"], since)
 
 
 def _launch(parts: Sequence[Component]) -> None:
@@ -239,7 +241,7 @@ def _failure(part: Component, what: str) -> ClusterError:
     )
 
 
-def _await_node(instance: Instance, kubelet: Component, since: dt.datetime) -> None:
+def _await_node(instance: Instance, kubelet: Component, since: dt.datetime | None) -> None:
     client = Client(instance)
     reason = ""
 
@@ -253,7 +255,9 @@ def _await_node(instance: Instance, kubelet: Component, since: dt.datetime) -> N
         return not reason
 
     if not wait_until(ready, NODE_SECONDS):
-        raise _failure(kubelet, f": the node is not ready after {NODE_SECONDS:.0f} s: {reason}")
+        raise _failure(
+            kubelet, f"runs, but its node is not ready after {NODE_SECONDS:.0f} s: {reason}"
+        )
 
 
 def _default_account(client: Client) -> str:
