@@ -30,6 +30,13 @@ class Output:
         """To be called once the child has its end."""
         os.close(self.writing)
 
+    def close(self) -> None:
+        """Close what this end holds open."""
+        os.close(self.reading)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def open_file(self, path: str) -> None:
         """Keep the output in the file *path* from its first byte on."""
         try:

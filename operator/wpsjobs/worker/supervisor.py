@@ -138,6 +138,7 @@ class Supervisor:
         self._hear_child()
         if self._output:
             self._output.copy()
+            self._output.close()
 
     # What the child says
 

@@ -1,0 +1,5 @@
+"""These modules import Django's settings through EOxServer."""
+
+from tests.contract import instance
+
+instance.start()
