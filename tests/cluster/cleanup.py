@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def iptables_removals(saved: str) -> str:
 
 
 def _jumps_to_kubernetes(rule: str) -> bool:
-    words = rule.split()
+    words = shlex.split(rule)  # a comment is one word, whatever it says
     return any(
         flag in ("-j", "-g") and target.startswith(KUBERNETES_CHAIN)
         for flag, target in itertools.pairwise(words)
