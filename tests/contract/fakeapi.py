@@ -49,6 +49,8 @@ class FakeApi:
         self.jobs: dict[str, Job] = {}
         self.events: list[tuple[int, str, Job]] = []
         self.patches: list[tuple[str, Job]] = []
+        self.others: dict[str, Job] = {}
+        self.forbidden_verbs: set[str] = set()
         self.requests: list[tuple[str, str]] = []
         self.on_created: Callable[[Job], Job | None] = lambda _: None
         """Given a new WpsJob, the status that the operator gives it."""
@@ -128,6 +130,8 @@ class FakeApi:
                 raise refusal
             if path == f"/api/v1/namespaces/{NAMESPACE}":
                 return {"metadata": {"name": NAMESPACE, "uid": NAMESPACE_UID}}
+            if not path.startswith(JOBS):
+                return self._other(method, path, body)
             if path == JOBS:
                 return self._create(body) if method == "POST" else self._list()
             name, _, subresource = path.removeprefix(JOBS + "/").partition("/")
@@ -140,6 +144,23 @@ class FakeApi:
                 self._delete(name)
                 return {"kind": "Status", "status": "Success"}
             return self.jobs[name]
+
+    def _other(self, method: str, path: str, body: Any) -> Job:
+        """WpsQueues and WpsProcesses, and what one may do."""
+        if path.endswith("/selfsubjectaccessreviews"):
+            verb = body["spec"]["resourceAttributes"]["verb"]
+            return {"status": {"allowed": verb not in self.forbidden_verbs}}
+        if method == "POST":
+            self.others[f"{path}/{body['metadata']['name']}"] = body
+            return dict(body)
+        if path in self.others:
+            if method == "PATCH":
+                self.others[path] = _merge(self.others[path], body)
+            return self.others[path]
+        if path.rpartition("/")[2] not in {"wpsqueues", "wpsprocesses"}:
+            raise Refusal(404, f"{path} not found")
+        items = [item for key, item in self.others.items() if key.startswith(path + "/")]
+        return {"items": items, "metadata": {"resourceVersion": str(self._version)}}
 
     def _create(self, body: Job) -> Job:
         name = body["metadata"]["name"]

@@ -252,5 +252,6 @@ def _comparable(raw: object) -> object:
         values["asurl"] = bool(values["asurl"])
         data = values["data"]
         if isinstance(data, tuple) and len(data) == 3:
-            values["data"] = (_numbers(data[0]), _numbers(data[1]), data[2])
+            corners = (_numbers(text) or text for text in data[:2])
+            values["data"] = (*corners, data[2])
     return values

@@ -32,9 +32,9 @@ def run(options: dict[str, Any], _: Any) -> None:
     loaded = config.load()
     loaded.check_directories()
     keeper = housekeeper.make(loaded, allow_mass=options["allow_mass_removal"])
-    # Every step can be repeated, so that there is nothing to wait for.
-    signal.signal(signal.SIGTERM, _end)
     if not options["once"]:
+        # Every step can be repeated, so that there is nothing to wait for.
+        signal.signal(signal.SIGTERM, _end)
         keeper.run()
         return
     try:
