@@ -33,6 +33,13 @@ def enter_netns(instance: Instance) -> None:
     os.execvp(command[0], [*command, *sys.argv[1:]])  # noqa: S606 - no shell is wanted
 
 
+def own_instance() -> Instance:
+    """The instance, for what makes sense in a cluster of our own alone."""
+    if current.is_current(os.environ):
+        raise ClusterError("with CLUSTER=current the cluster is yours: this is not for it")
+    return current_instance()
+
+
 @cli.command()
 def up() -> None:
     """Start the cluster, from whatever state it is in; building what is missing first."""
@@ -98,7 +105,7 @@ def env() -> None:
 @cli.command()
 def volumes() -> None:
     """Print the directory for hostPath volumes that pods share."""
-    click.echo(current_instance().volumes)
+    click.echo(own_instance().volumes)
 
 
 @cli.command("images")
@@ -133,7 +140,7 @@ def kwok_up(count: int) -> None:
     selector of the same name. A Job's pods end after what their annotation wpsjobs.test/duration
     says ("20s"), and with the exit code of wpsjobs.test/exit-code.
     """
-    instance = current_instance()
+    instance = own_instance()
     enter_netns(instance)
     kwok.up(instance, count)
 
@@ -141,13 +148,15 @@ def kwok_up(count: int) -> None:
 @cli.command("kwok-down")
 def kwok_down() -> None:
     """Remove the simulated nodes and stop kwok."""
-    instance = current_instance()
+    instance = own_instance()
     enter_netns(instance)
     kwok.down(instance)
 
 
 def main() -> None:
     """Run a command; errors are shown without a trace."""
+    # Where iptables and its like are; not every root has it on PATH.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:

@@ -17,6 +17,11 @@ CLIENT_QPS = 1000
 
 CLIENT_BURST = 2000
 
+SYNC_PERIOD = "100ms"
+"""Tests wait for new services; kube-proxy's default is 1 s."""
+
+BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+
 CNI_PLUGINS = "/usr/lib/cni"
 
 
@@ -132,7 +137,9 @@ def kube_proxy_config(instance: Instance) -> dict[str, Any]:
         "clientConnection": _client(instance, "kube-proxy"),
         "clusterCIDR": str(instance.network.pods),
         "nodePortAddresses": ["127.0.0.0/8"],
-        "iptables": {"minSyncPeriod": "100ms"},  # tests wait for services; the default is 1 s
+        # Without the bridge filter an answer between two pods would bypass the address translation.
+        "iptables": {"minSyncPeriod": SYNC_PERIOD}
+        | ({} if BRIDGE_FILTER.exists() else {"masqueradeAll": True}),
         "healthzBindAddress": f"{HOST}:{instance.ports.kube_proxy_health}",
         "metricsBindAddress": f"{HOST}:{instance.ports.kube_proxy_metrics}",
         # 0 leaves the machine's connection-tracking limits alone, which may not be ours to set.

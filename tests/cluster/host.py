@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from tests.cluster import cleanup
+from tests.cluster.configs import BRIDGE_FILTER
 from tests.cluster.processes import boot_id, processes_with_argument, send
 from tests.cluster.progress import run, wait_until
 from tests.cluster.settings import ClusterError, Instance
@@ -77,6 +79,8 @@ def _link_exists(name: str) -> bool:
 
 def _set_sysctls(instance: Instance) -> None:
     saved = _saved_sysctls(instance)
+    if not BRIDGE_FILTER.exists() and shutil.which("modprobe"):
+        subprocess.run(["modprobe", "br_netfilter"], capture_output=True, check=False)
     for name, value in SYSCTLS.items():
         path = Path("/proc/sys") / name
         if not path.exists():
@@ -102,12 +106,21 @@ def _saved_sysctls(instance: Instance) -> dict[str, str]:
 def prepare_cgroups(instance: Instance) -> None:
     """A parent for the pods' control groups in each hierarchy."""
     for mount in cleanup.cgroup_mounts(_mountinfo()):
+        _enable_controllers(Path(mount))
         directory = Path(mount) / instance.cgroup
         directory.mkdir(exist_ok=True)
         for name in ("cpuset.cpus", "cpuset.mems"):  # version 1 starts them empty, and unusable
             inherited, own = Path(mount) / name, directory / name
             if inherited.exists() and own.exists() and not own.read_text().strip():
                 own.write_text(inherited.read_text().strip())
+
+
+def _enable_controllers(mount: Path) -> None:
+    """Version 2 gives children only the controllers that are named; version 1 has no such file."""
+    available = mount / "cgroup.controllers"
+    for name in available.read_text().split() if available.exists() else ():
+        with contextlib.suppress(OSError):
+            (mount / "cgroup.subtree_control").write_text(f"+{name}")
 
 
 def refuse_foreign_kubernetes(instance: Instance) -> None:

@@ -79,12 +79,12 @@ def up(instance: Instance) -> None:
     renewed = ensure_certificates(instance, dt.datetime.now(dt.UTC))
     if running and (renewed or fresh or not _same_configuration(instance)):
         say("the configuration has changed since the cluster was started; restarting it")
-        _stop_all(instance)
+        _stop_all(instance, keep=() if renewed or fresh else _unchanged(instance))
     _clean_after_crash(instance)
     if fresh or renewed:
         _wipe(instance)
     _start(instance, fresh=fresh or renewed)
-    say(f"the cluster is ready ({elapsed(began)})")
+    say(f"the cluster is ready ({elapsed(began)}); its kubeconfig: {instance.kubeconfig}")
 
 
 def down(instance: Instance, *, purge: bool = False) -> None:
@@ -140,6 +140,13 @@ def _fingerprint(instance: Instance) -> str:
     return digest.hexdigest()[:16]
 
 
+def _unchanged(instance: Instance) -> Sequence[str]:
+    """containerd, if its own configuration is as it was: then the pods go on meanwhile."""
+    path = instance.config / "containerd.toml"
+    same = path.exists() and path.read_text() == config_texts(instance)[path]
+    return ("containerd",) if same else ()
+
+
 def _clean_after_crash(instance: Instance) -> None:
     """Treat a node whose containerd and kubelet are both gone as one that was switched off."""
     alive = {part.name for part in components(instance) if part.pid_file.pid() is not None}
@@ -170,11 +177,11 @@ def _remove_tree(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def _stop_all(instance: Instance) -> None:
+def _stop_all(instance: Instance, keep: Sequence[str] = ()) -> None:
     """The kubelet first, so that it does not restart what is being stopped; etcd last."""
     for name in EXTRAS:
         PidFile(instance.pids / f"{name}.json").stop(STOP_SECONDS)
-    parts = {part.name: part for part in components(instance)}
+    parts = {part.name: part for part in components(instance) if part.name not in keep}
     parts.pop("kubelet").pid_file.stop(STOP_SECONDS)
     etcd = parts.pop("etcd")
     for part in parts.values():

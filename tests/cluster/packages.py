@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster.progress import run, step
 from tests.cluster.settings import ClusterError
 
-NODE_PACKAGES = (
-    "ca-certificates",
-    "containerd",
-    "runc",
-    "containernetworking-plugins",
-    "iptables",
-    "conntrack",
-    "iproute2",
-    "util-linux",
-)
-IMAGE_PACKAGES = ("buildah", "mmdebstrap", "ca-certificates")
+NODE_PACKAGES = {
+    "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
+    "containerd": "containerd",
+    "runc": "runc",
+    "containernetworking-plugins": "/usr/lib/cni/bridge",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "iproute2": "ip",
+    "util-linux": "nsenter",
+}
+"""Package → the program or file that is needed of it, wherever it comes from: a machine with
+another vendor's containerd should keep that."""
+
+IMAGE_PACKAGES = {
+    "buildah": "buildah",
+    "mmdebstrap": "mmdebstrap",
+    "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
+}
 LOCK_SECONDS = 600
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
-def missing_packages(names: Sequence[str]) -> list[str]:
-    """Those that are not fully installed."""
-    done = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    installed = {
-        line.split()[0] for line in done.stdout.splitlines() if line.endswith(" installed")
-    }
-    return [name for name in names if name not in installed]
+def missing_packages(packages: Mapping[str, str]) -> list[str]:
+    """Those whose program or file is not there."""
+    return [
+        name
+        for name, need in packages.items()
+        if not (Path(need).exists() if need.startswith("/") else shutil.which(need))
+    ]
 
 
 @contextmanager
@@ -54,9 +56,9 @@ def _no_services() -> Iterator[None]:
         POLICY.unlink(missing_ok=True)
 
 
-def ensure_packages(names: Sequence[str], log: Path) -> None:
+def ensure_packages(packages: Mapping[str, str], log: Path) -> None:
     """Install what is missing; without root or apt, say what to install."""
-    missing = missing_packages(names)
+    missing = missing_packages(packages)
     if not missing:
         return
     lock = f"DPkg::Lock::Timeout={LOCK_SECONDS}"
@@ -66,9 +68,6 @@ def ensure_packages(names: Sequence[str], log: Path) -> None:
         raise ClusterError(f"packages are missing and only root can install them.\n{hint}")
     with step(f"Debian packages: {' '.join(missing)}"), _no_services():
         run(["apt-get", "-o", lock, "update", "-q"], env=env, log=log, hint=hint)
-        run(
-            ["apt-get", "-o", lock, "install", "-y", "-q", "--no-install-recommends", *missing],
-            env=env,
-            log=log,
-            hint=hint,
-        )
+        # Rather fail than remove something of the machine's to make room.
+        options = ["-y", "-q", "--no-remove", "--no-install-recommends"]
+        run(["apt-get", "-o", lock, "install", *options, *missing], env=env, log=log, hint=hint)

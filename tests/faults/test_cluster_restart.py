@@ -219,6 +219,18 @@ def test_up_restarts_only_the_component_that_died(instance: Instance) -> None:
     assert restarts(instance) == count
 
 
+def test_a_changed_configuration_restarts_the_cluster_but_not_its_pods(instance: Instance) -> None:
+    cluster("up")
+    start_pod(instance)
+    count, before = restarts(instance), pids(instance)
+    started = instance.state / "started.json"
+    started.write_text(json.dumps(json.loads(started.read_text()) | {"configuration": "other"}))
+    assert "configuration has changed" in cluster("up")
+    after = pids(instance)
+    assert {name for name in before if before[name] == after[name]} == {"containerd"}
+    assert restarts(instance) == count
+
+
 def test_a_reboot_gives_a_fresh_cluster(instance: Instance) -> None:
     cluster("up")
     start_pod(instance)
