@@ -51,7 +51,8 @@ class TerminationMessage:
 
     def to_json(self) -> str:
         """As one line of JSON of at most 4,096 bytes; a longer message loses its end."""
-        message = self.message
+        # What came from a file name may hold halves of surrogate pairs, which UTF-8 has not.
+        message = self.message.encode(errors="replace").decode()
         while True:
             text = json.dumps(
                 {

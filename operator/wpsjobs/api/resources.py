@@ -51,9 +51,12 @@ class _Fields:
 
     def number(self, key: str) -> float | None:
         value = self._raw.get(key)
-        return (
-            float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-        )
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return None
+        try:
+            return float(value)
+        except OverflowError:
+            return None
 
     def flag(self, key: str) -> bool:
         return self._raw.get(key) is True
@@ -87,8 +90,14 @@ class Metadata:
     uid: str
     resource_version: int
     created_at: datetime | None
-    deleting: bool
+    deletion_due: datetime | None
+    """Where it is being deleted: when its grace period ends."""
     generation: int
+
+    @property
+    def deleting(self) -> bool:
+        """Whether it is being deleted."""
+        return self.deletion_due is not None
 
     @property
     def key(self) -> str:
@@ -106,7 +115,7 @@ class Metadata:
             uid=metadata["uid"],
             resource_version=int(metadata["resourceVersion"]),
             created_at=fields.time("creationTimestamp"),
-            deleting=fields.text("deletionTimestamp") is not None,
+            deletion_due=fields.time("deletionTimestamp"),
             generation=fields.integer("generation") or 0,
         )
 
@@ -320,8 +329,10 @@ class Backoff:
 
     def seconds(self, restarts: int) -> float:
         """The pause before relaunch number *restarts* (from 1)."""
-        # The exponent is bounded, for factor ** 1000 overflows a float.
-        grown = self.initial_seconds * self.factor ** min(max(0, restarts - 1), 64)
+        try:
+            grown = self.initial_seconds * self.factor ** max(0, restarts - 1)
+        except OverflowError:
+            return self.max_seconds
         return min(self.max_seconds, grown)
 
 

@@ -85,6 +85,8 @@ class Plan:
     """The actions of one round, all independent of each other, and when to look again."""
 
     actions: list[Action] = field(default_factory=list)
+    problems: list[tuple[WpsJob, Exception]] = field(default_factory=list)
+    """WpsJobs about which nothing could be decided; they keep no other one waiting."""
     wake_in: float | None = None
     """Seconds until something becomes due without any event; None if nothing will."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from wpsjobs.api.phases import Phase
 from wpsjobs.api.resources import Limits, Policy, WpsJob, WpsProcess, WpsQueue
-from wpsjobs.api.times import parse_time
+from wpsjobs.api.times import later, parse_time
 from wpsjobs.controller.view import View, is_queued
 
 
@@ -167,5 +167,4 @@ def _pause(job: WpsJob, policy: Policy, now: datetime) -> float:
         end = parse_time(str(ended))
     except ValueError:
         return 0.0
-    due = end + timedelta(seconds=policy.backoff.seconds(job.status.restarts))
-    return (due - now).total_seconds()
+    return (later(end, policy.backoff.seconds(job.status.restarts)) - now).total_seconds()

@@ -8,7 +8,7 @@ from typing import Any
 
 from wpsjobs.api.phases import Phase, Reason
 from wpsjobs.api.resources import Executor, WpsJob, WpsQueue
-from wpsjobs.controller import admission, lifecycle
+from wpsjobs.controller import admission, attempts, lifecycle
 from wpsjobs.controller.actions import (
     DeleteKubernetesJob,
     PatchProcessStatus,
@@ -29,20 +29,10 @@ def decide(view: View, now: datetime) -> Plan:
     plan = Plan()
     new: list[WpsJob] = []
     for job in view.jobs:
-        if job.metadata.deleting:
-            continue
-        if job.status.phase is None:
-            refusal = lifecycle.refuse_at_sight(view, job, now)
-            if refusal is None:
-                new.append(job)
-            else:
-                plan.add(refusal)
-        elif job.finished:
-            _after_the_end(view, job, now, plan)
-        elif holds_slot(job):
-            lifecycle.advance(view, job, now, plan)
-        else:
-            plan.add(*lifecycle.wait(view, job, now))
+        try:
+            _look_at(view, job, now, plan, new)
+        except Exception as error:  # a status can be spoilt by hand in ways nobody thought of
+            plan.problems.append((job, error))
     settling = any(isinstance(action, PatchStatus) for action in plan.actions)
     for queue in view.queues.values():
         if queue.executor is Executor.JOBS:
@@ -54,12 +44,33 @@ def decide(view: View, now: datetime) -> Plan:
     return plan
 
 
+def _look_at(view: View, job: WpsJob, now: datetime, plan: Plan, new: list[WpsJob]) -> None:
+    """Put what *job* needs into *plan*, or itself into *new* where its queue is to decide."""
+    if job.metadata.deleting:
+        return
+    if job.status.phase is None:
+        refusal = lifecycle.refuse_at_sight(view, job, now)
+        if refusal is None:
+            new.append(job)
+        else:
+            plan.add(refusal)
+    elif job.finished:
+        _after_the_end(view, job, now, plan)
+    elif holds_slot(job):
+        attempts.advance(view, job, now, plan)
+    else:
+        plan.add(*lifecycle.wait(view, job, now))
+
+
 def _serve(
     view: View, queue: WpsQueue, new: list[WpsJob], now: datetime, plan: Plan, *, settling: bool
 ) -> None:
     verdicts = admission.judge(view, queue, new, now, settling=settling)
     for job in verdicts.admitted:
-        plan.add(lifecycle.launch(view, job, now))
+        try:
+            plan.add(lifecycle.launch(view, job, now))
+        except Exception as error:  # the template is free text, but for what the schema knows of it
+            plan.problems.append((job, error))
     for job in verdicts.accepted:
         plan.add(lifecycle.accept(job, now))
     for job, why in verdicts.rejected:

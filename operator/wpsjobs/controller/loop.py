@@ -25,7 +25,13 @@ from wpsjobs.controller.actions import (
     PatchStatus,
     Plan,
 )
-from wpsjobs.controller.cluster import Cluster, ClusterError, ConflictError, GoneError
+from wpsjobs.controller.cluster import (
+    Cluster,
+    ClusterError,
+    ConflictError,
+    GoneError,
+    RefusedError,
+)
 from wpsjobs.controller.decisions import decide
 from wpsjobs.controller.settings import Settings
 from wpsjobs.controller.state import Kind, NamespaceState
@@ -45,6 +51,13 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True)
+class _Refusal:
+    pause: float
+    until: float
+    """By the monotonic clock, when to try again."""
+
+
 @dataclass
 class _Served:
     """A namespace and how fresh what is known of it is, by the monotonic clock."""
@@ -57,6 +70,8 @@ class _Served:
     uncertain: dict[tuple[Kind, str], Metadata] = field(default_factory=dict)
     """Objects of which a write ended without an answer: to be read before the next decision."""
     counts_told_at: dict[str, float] = field(default_factory=dict)
+    refused: dict[str, _Refusal] = field(default_factory=dict)
+    """Of what the API server refuses to have changed, by ``_target``."""
 
 
 class Loop:
@@ -84,11 +99,10 @@ class Loop:
         """Take note of what a watch says; None for *event* is an object of its first list."""
         metadata = raw["metadata"]
         served = self._serve(metadata.get("namespace", ""))
-        store = served.state.stores[kind]
         if event == "DELETED":
-            changed = store.remove(raw) is not None
+            changed = served.state.remove(kind, raw)
         else:
-            changed = store.put(raw) is not None
+            changed = served.state.stores[kind].put(raw) is not None
         if changed:
             served.due_at = 0.0
             self._awake.set()
@@ -170,7 +184,10 @@ class Loop:
             await self._observe(served)
             served.due_at = float("inf")  # any news from here on makes it due again
             plan = decide(served.state.view(), self._now())
+            for job, error in plan.problems:
+                logger.error("WpsJob left alone", job=job.metadata.key, exc_info=error)
             self._put_off_counts(served, plan)
+            self._put_off_refused(served, plan)
             if not plan.actions:
                 break
             await self._apply(served, plan.actions)
@@ -231,15 +248,46 @@ class Loop:
 
     async def _apply(self, served: _Served, actions: Iterable[Action]) -> None:
         """Carry out all *actions*; what one of them meets does not keep another from trying."""
+        actions = list(actions)
         results = await asyncio.gather(
             *(self._carry_out(served, action) for action in actions), return_exceptions=True
         )
-        errors = [result for result in results if isinstance(result, BaseException)]
+        errors = []
+        for action, result in zip(actions, results, strict=True):
+            if isinstance(result, RefusedError):
+                self._note_refusal(served, action, result)
+            elif isinstance(result, BaseException):
+                errors.append(result)
+            else:
+                served.refused.pop(_target(action), None)
         for error in errors:
             if not isinstance(error, ClusterError):
                 raise error
         if errors:
             raise errors[0]
+
+    @staticmethod
+    def _note_refusal(served: _Served, action: Action, error: RefusedError) -> None:
+        """Let the object alone for a while: of a template, say, that is none, or for a quota."""
+        metrics.API_ERRORS.labels(kind=type(error).__name__).inc()
+        target = _target(action)
+        before = served.refused.get(target)
+        pause = FIRST_PAUSE if before is None else min(LONGEST_PAUSE, before.pause * 2)
+        served.refused[target] = _Refusal(pause, time.monotonic() + pause)
+        logger.warning("refused", target=target, error=str(error), again_in=pause)
+
+    @staticmethod
+    def _put_off_refused(served: _Served, plan: Plan) -> None:
+        """Leave out of *plan* what was refused just before."""
+        now = time.monotonic()
+        actions: list[Action] = []
+        for action in plan.actions:
+            refusal = served.refused.get(_target(action))
+            if refusal is not None and refusal.until > now:
+                plan.wake(refusal.until - now)
+            else:
+                actions.append(action)
+        plan.actions = actions
 
     async def _carry_out(self, served: _Served, action: Action) -> None:
         async with self._writes:
@@ -353,6 +401,19 @@ class Loop:
                 await self._cluster.post_event(job, milestone)
             except ClusterError as error:
                 logger.warning("Event not posted", job=job.metadata.key, error=str(error))
+
+
+def _target(action: Action) -> str:
+    """Kind and name of the object that *action* is about."""
+    match action:
+        case PatchStatus(job=job) | Launch(job=job) | DeleteWpsJob(job=job):
+            return f"{Kind.WPSJOB} {job.metadata.key}"
+        case DeleteKubernetesJob(job=metadata):
+            return f"{Kind.KUBERNETES_JOB} {metadata.key}"
+        case PatchQueueStatus(queue=metadata):
+            return f"{Kind.WPSQUEUE} {metadata.key}"
+        case PatchProcessStatus(process=metadata):
+            return f"{Kind.WPSPROCESS} {metadata.key}"
 
 
 def _within(kind: Kind) -> Callable[[Any], bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -65,7 +66,7 @@ class Store(Generic[_T]):
         """
         try:
             item = self._parse(raw)
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
             logger.debug("object passed over", error=repr(error))
             return None
         metadata = item.metadata
@@ -132,7 +133,9 @@ class NamespaceState:
         self.processes: Store[WpsProcess] = Store(WpsProcess.from_raw)
         self.kubernetes_jobs: Store[KubernetesJob] = Store(KubernetesJob.from_raw)
         self.pods: Store[Pod] = Store(Pod.from_raw)
-
+        self._gone_pods: dict[str, Pod] = {}
+        self.late_pods: dict[str, str] = {}
+        """By UID: why a pod does not start, in the words of the Events on it."""
         self.stores: dict[Kind, Store[Any]] = {
             Kind.WPSJOB: self.wpsjobs,
             Kind.WPSQUEUE: self.queues,
@@ -141,13 +144,48 @@ class NamespaceState:
             Kind.POD: self.pods,
         }
 
+    def remove(self, kind: Kind, raw: Raw) -> bool:
+        """Take note that an object was deleted; returns whether that is news.
+
+        A pod that is gone is kept for its last words until its attempt is concluded: they may have
+        come with the very event of its deletion.
+        """
+        gone = self.stores[kind].remove(raw)
+        if gone is not None and kind is Kind.POD:
+            try:
+                last = Pod.from_raw(raw)
+            except (KeyError, ValueError, TypeError):
+                last = gone
+            self._gone_pods[gone.metadata.uid] = replace(last, ended=True)
+        return gone is not None
+
+    def _pods(self) -> list[Pod]:
+        """The pods that there are, and those gone ones whose attempts are not concluded."""
+        current = {
+            (job.metadata.uid, job.status.attempt)
+            for job in self.wpsjobs.values()
+            if not job.finished
+        }
+        self._gone_pods = {
+            uid: pod
+            for uid, pod in self._gone_pods.items()
+            if (pod.origin.uid, pod.origin.attempt) in current
+        }
+        pods = [*self.pods.values(), *self._gone_pods.values()]
+        return [
+            replace(pod, cannot_start=pod.cannot_start or self.late_pods.get(pod.metadata.uid))
+            if pod.metadata.uid in self.late_pods
+            else pod
+            for pod in pods
+        ]
+
     def view(self) -> View:
         """The namespace as it is known now, read only."""
         return View(
             jobs=tuple(self.wpsjobs.values()),
             queues={queue.metadata.name: queue for queue in self.queues.values()},
             processes={process.identifier: process for process in self.processes.values()},
-            children=Children(self.kubernetes_jobs.values(), self.pods.values()),
+            children=Children(self.kubernetes_jobs.values(), self._pods()),
             worker_service_account=self._worker_service_account,
             job_counts=Counter(job.spec.process for job in self.wpsjobs.values()),
         )

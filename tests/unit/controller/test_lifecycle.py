@@ -44,7 +44,7 @@ def plan(a_view: View) -> Plan:
     whole = decide(a_view, NOW)
     counts = (PatchQueueStatus, PatchProcessStatus)
     actions = [action for action in whole.actions if not isinstance(action, counts)]
-    return Plan(actions, whole.wake_in)
+    return Plan(actions, wake_in=whole.wake_in)
 
 
 def only_patch(a_view: View) -> dict[str, Any]:
@@ -630,7 +630,9 @@ def test_counts_of_queues_and_processes_are_told_when_they_change() -> None:
     jobs = [
         wpsjob("a", status=ACCEPTED),
         wpsjob("b", status=started("b")),
-        wpsjob("c", status={**ACCEPTED, "phase": "Paused"}),
+        wpsjob(
+            "c", spec={"process": "Echo", "suspend": True}, status={**ACCEPTED, "phase": "Paused"}
+        ),
     ]
     counts = {"queued": 2, "running": 1, "paused": 1}
     children = [kubernetes_job("b"), pod("b", phase="Running")]

@@ -24,7 +24,9 @@ CASES = sorted(path.name for path in (DATA / "input").glob("*.yaml"))
 
 
 def build(case: str) -> dict[str, Any]:
-    documents = {raw["kind"]: raw for raw in yaml.safe_load_all((DATA / "input" / case).read_text())}
+    documents = {
+        raw["kind"]: raw for raw in yaml.safe_load_all((DATA / "input" / case).read_text())
+    }
     job = WpsJob.from_raw(documents["WpsJob"])
     return kubernetes_job(
         job,

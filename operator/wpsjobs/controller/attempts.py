@@ -1,0 +1,298 @@
+"""The attempts of a WpsJob that holds a slot: begun, watched over, ended, repeated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from wpsjobs.api.names import kubernetes_job_name
+from wpsjobs.api.phases import FINISHED, Cause, Phase, Reason
+from wpsjobs.api.resources import Policy, WpsJob
+from wpsjobs.api.times import format_time
+from wpsjobs.controller import lifecycle, suspension
+from wpsjobs.controller.actions import Action, DeleteKubernetesJob, Launch, PatchStatus, Plan
+from wpsjobs.controller.children import Attempt, Pod
+from wpsjobs.controller.outcome import Outcome, outcome
+from wpsjobs.controller.transitions import Transition, attempt_entry, transit
+from wpsjobs.controller.view import View
+
+MAX_UNCOUNTED = 10
+"""Relaunches after disruptions that do not count; one more is taken as a crash."""
+POD_NEWS_SECONDS = 5.0
+"""How far the news of a pod, which has the exit code, may lag behind that of its Kubernetes Job."""
+BACKSTOP_SECONDS = 60.0
+"""After its timeout, an attempt is ended by its own supervisor; as much later by the operator."""
+LOST_SECONDS = 10.0
+"""A pod that has not ended as long after its grace period is on a node that is not heard of."""
+
+_MARKS = frozenset({Reason.TIMEOUT, Reason.CANNOT_START})
+"""Reasons for which the operator itself ends an attempt, marked in the attempt before it does."""
+_NEVER_REPEATED = frozenset({Reason.CLIENT_ERROR, Reason.BAD_REQUEST, Reason.CANNOT_START})
+
+
+def advance(view: View, job: WpsJob, now: datetime, plan: Plan) -> None:
+    """Put the next step of a WpsJob that holds a slot into *plan*."""
+    attempt = view.attempt(job)
+    if attempt.job is None and not attempt.pods and job.status.started_at is None:
+        plan.add(*_begin(view, job, now))
+    elif not attempt.can_run and _pod_to_come(attempt, now) > 0:
+        plan.wake(_pod_to_come(attempt, now))
+    elif not attempt.can_run:
+        plan.add(_conclude(view, job, attempt, now))
+    else:
+        plan.add(*_attend(view, job, attempt, now, plan))
+
+
+def _pod_to_come(attempt: Attempt, now: datetime) -> float:
+    """Seconds for which the pod of a failed Kubernetes Job may yet be heard of."""
+    job = attempt.job
+    if job is None or job.complete or job.finished_at is None or attempt.pods:
+        return 0.0
+    return POD_NEWS_SECONDS - (now - job.finished_at).total_seconds()
+
+
+def _begin(view: View, job: WpsJob, now: datetime) -> list[Action]:
+    """Make the Kubernetes Job of an attempt whose slot was taken before, or give the slot back."""
+    if job.cancelled:
+        message = f"Dismissed before attempt {job.status.attempt} had a pod"
+        return [lifecycle.finish(view, job, Phase.DISMISSED, Reason.DISMISSED, message, now)]
+    refusal = lifecycle.refuse_unknown(view, job, now)
+    if refusal is not None:
+        return [refusal]
+    old = view.children.job(kubernetes_job_name(job.metadata.name, job.status.attempt))
+    if old is not None:
+        why = "it belongs to a WpsJob of the same name that is deleted"
+        return [] if old.metadata.deleting else [DeleteKubernetesJob(old.metadata, why)]
+    return [Launch(job, lifecycle.manifest(view, job, job.status.attempt))]
+
+
+def _attend(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan) -> list[Action]:
+    """What an attempt that can still run needs: its end, or to be told as started, or as paused."""
+    pod = attempt.pod
+    ending = _must_end(view, job, pod, now, plan)
+    if ending is not None:
+        return _end(job, attempt, *ending, now, plan)
+    if pod is not None and pod.running and job.status.phase is Phase.SCHEDULED:
+        return [_start(job, pod, now)]
+    paused = suspension.of_launched(job, now)
+    if paused is not None:
+        return [paused]
+    return _await_end(job, pod, now, plan) or _tell_late_start(job, pod)
+
+
+def _end(
+    job: WpsJob, attempt: Attempt, reason: Reason, why: str, now: datetime, plan: Plan
+) -> list[Action]:
+    """End an attempt, or wait for it to end."""
+    if reason in _MARKS and _mark(job) is None:
+        return [_marked(job, reason, why)]
+    if attempt.job is not None and not attempt.job.metadata.deleting:
+        return [DeleteKubernetesJob(attempt.job.metadata, why)]
+    return _await_end(job, attempt.pod, now, plan)
+
+
+def _tell_late_start(job: WpsJob, pod: Pod | None) -> list[Action]:
+    """Say why a pod does not start: once, in the first words, for they change back and forth."""
+    if pod is None or not pod.cannot_start or job.status.reason == Reason.CANNOT_START:
+        return []
+    message = f"Attempt {job.status.attempt} cannot start yet: {pod.cannot_start}"
+    return [PatchStatus(job, {"reason": Reason.CANNOT_START, "message": message})]
+
+
+def _must_end(
+    view: View, job: WpsJob, pod: Pod | None, now: datetime, plan: Plan
+) -> tuple[Reason, str] | None:
+    """Why the attempt is to be ended by the operator, if it is."""
+    if job.cancelled:
+        return Reason.DISMISSED, "the WpsJob is dismissed"
+    mark = _mark(job)
+    if mark is not None:
+        return mark, "its end was decided before"
+    if pod is None or not pod.running:
+        return _start_overdue(view, job, pod, now, plan)
+    return _run_overdue(view, job, now, plan)
+
+
+def _start_overdue(
+    view: View, job: WpsJob, pod: Pod | None, now: datetime, plan: Plan
+) -> tuple[Reason, str] | None:
+    queue, since = view.queues.get(job.spec.queue), job.status.scheduled_at
+    if since is None or queue is None or job.status.started_at is not None:
+        return None
+    left = queue.start_deadline_seconds - (now - since).total_seconds()
+    if left > 0:
+        plan.wake(left)
+        return None
+    why = pod.cannot_start if pod else "no pod was made for its Kubernetes Job"
+    where = f"; kubectl describe pod {pod.metadata.name} may tell" if pod and not why else ""
+    return Reason.CANNOT_START, (
+        f"Attempt {job.status.attempt} could not start within "
+        f"{queue.start_deadline_seconds} s: {why or 'its pod gives no reason'}{where}"
+    )
+
+
+def _run_overdue(view: View, job: WpsJob, now: datetime, plan: Plan) -> tuple[Reason, str] | None:
+    """The backstop of the timeout; a frozen attempt has all the time that it needs."""
+    if job.status.started_at is None or job.status.phase is Phase.PAUSED or job.spec.suspend:
+        return None
+    timeout = view.policy(job).timeout_seconds
+    ran = (now - job.status.started_at).total_seconds() - job.status.paused_seconds
+    left = timeout + BACKSTOP_SECONDS - ran
+    if left > 0:
+        plan.wake(left)
+        return None
+    return Reason.TIMEOUT, (
+        f"Attempt {job.status.attempt} ran for longer than its timeout of {timeout} s, "
+        "and its own supervisor did not end it"
+    )
+
+
+def _mark(job: WpsJob) -> Reason | None:
+    """For which reason the operator has decided to end the current attempt."""
+    for entry in job.status.attempts:
+        if entry.get("number") == job.status.attempt and entry.get("reason") in list(_MARKS):
+            return Reason(entry["reason"])
+    return None
+
+
+def _marked(job: WpsJob, reason: Reason, why: str) -> PatchStatus:
+    """Write down that the attempt is to end, before it is ended: the pod's own end says less."""
+    entry = attempt_entry(job.status.attempts, job.status.attempt, {"reason": str(reason)})
+    return PatchStatus(job, {"reason": reason, "message": why, "attempts": entry})
+
+
+def _as_marked(job: WpsJob, end: Outcome) -> Outcome:
+    """The end of an attempt that the operator ended, unless the worker's own word says more."""
+    mark = _mark(job)
+    if mark is None or end.succeeded or end.reason not in (Reason.CRASH, Reason.DISRUPTED):
+        return end
+    cause = Cause.TIMEOUT if mark is Reason.TIMEOUT else None
+    return Outcome(mark, job.status.message or str(mark), cause, exit_code=end.exit_code)
+
+
+def _await_end(job: WpsJob, pod: Pod | None, now: datetime, plan: Plan) -> list[Action]:
+    """Wait for a pod that is being deleted; say so where it takes longer than it should."""
+    if pod is None or pod.metadata.deletion_due is None:
+        return []
+    lost_at = pod.metadata.deletion_due + timedelta(seconds=LOST_SECONDS)
+    if now < lost_at:
+        plan.wake((lost_at - now).total_seconds())
+        return []
+    if job.status.reason == Reason.WAITING_FOR_POD:
+        return []
+    message = (
+        f"Waiting for pod {pod.metadata.name!r} on node {pod.node!r} to end, as it may still write "
+        "to the shared volume; if the node is lost for good, delete the node, or taint it "
+        "node.kubernetes.io/out-of-service"
+    )
+    return [PatchStatus(job, {"reason": Reason.WAITING_FOR_POD, "message": message})]
+
+
+def _start(job: WpsJob, pod: Pod, now: datetime) -> PatchStatus:
+    number = job.status.attempt
+    started = format_time(pod.started_at or now)
+    entry = {"podName": pod.metadata.name, "node": pod.node, "startedAt": started}
+    fields = {
+        "startedAt": started,
+        "attempts": attempt_entry(job.status.attempts, number, entry),
+    }
+    message = f"Attempt {number} runs in pod {pod.metadata.name!r} on node {pod.node!r}"
+    return transit(job, Transition(Phase.STARTED, Reason.POD_RUNNING, message, fields), now)
+
+
+def _conclude(view: View, job: WpsJob, attempt: Attempt, now: datetime) -> PatchStatus:
+    """End or relaunch a WpsJob none of whose pods can run any more."""
+    end = _unless_finalising(job, _as_marked(job, outcome(attempt)))
+    fields: dict[str, Any] = {"attempts": _closed(job, attempt, end, now)}
+    if end.succeeded:
+        return lifecycle.finish(view, job, Phase.SUCCEEDED, end.reason, end.message, now, **fields)
+    if job.cancelled:
+        message = "Dismissed; its pod has ended"
+        return lifecycle.finish(
+            view, job, Phase.DISMISSED, Reason.DISMISSED, message, now, **fields
+        )
+    relaunch = _relaunch(view.policy(job), job, end)
+    if relaunch is None:
+        message = _final_words(view.policy(job), job, end)
+        return lifecycle.finish(view, job, Phase.FAILED, end.reason, message, now, **fields)
+    counted, message = relaunch
+    fields["restarts"] = job.status.restarts + (1 if counted else 0)
+    # Progress is that of an attempt, and a worker checks that the current one is its own.
+    fields |= {"jobName": None, "scheduledAt": None, "startedAt": None, "progress": None}
+    fields["pausedSeconds"] = None
+    to = Transition(Phase.ACCEPTED, Reason.RELAUNCH, message, fields, "Relaunched")
+    return transit(job, to, now)
+
+
+def _relaunch(policy: Policy, job: WpsJob, end: Outcome) -> tuple[bool, str] | None:
+    """Whether the failed attempt is repeated: (does it count, words), or None if it is not."""
+    number = job.status.attempt
+    if end.reason in _NEVER_REPEATED:
+        return None
+    if not end.counted and _uncounted(job) < MAX_UNCOUNTED:
+        return False, f"Attempt {number} is repeated, uncounted: {end.message}"
+    if (end.cause or Cause.CRASH) not in policy.restart_on:
+        return None
+    if job.status.restarts >= policy.restart_limit:
+        return None
+    restarts = job.status.restarts + 1
+    return True, (
+        f"Attempt {number} is repeated (restart {restarts} of at most {policy.restart_limit}): "
+        f"{end.message}"
+    )
+
+
+def _unless_finalising(job: WpsJob, end: Outcome) -> Outcome:
+    """An attempt that died between its last word and the rename of the document has a second try.
+
+    Once, and uncounted: it only has to look whether the document is final.
+    """
+    progress, attempts = job.status.progress, job.status.attempts
+    if (
+        end.cause is None
+        or progress is None
+        or not progress.finalising
+        or any(entry.get("reason") == Reason.FINALISING for entry in attempts)
+        or _uncounted(job) >= MAX_UNCOUNTED
+    ):
+        return end
+    return replace(end, reason=Reason.FINALISING, counted=False)
+
+
+def _uncounted(job: WpsJob) -> int:
+    """How many relaunches of *job* did not count, since it was last retried.
+
+    ``attempts`` has the last ten alone, the current one among them: too few to tell.
+    """
+    launches = 0
+    for entry in reversed(job.status.history):
+        if entry.get("phase") in list(FINISHED):
+            break
+        launches += entry.get("phase") == Phase.SCHEDULED
+    else:
+        launches = job.status.attempt
+    return max(0, launches - 1 - job.status.restarts)
+
+
+def _final_words(policy: Policy, job: WpsJob, end: Outcome) -> str:
+    if end.reason in _NEVER_REPEATED | {Reason.PROCESS_ERROR}:
+        return end.message
+    if policy.restart_limit and job.status.restarts >= policy.restart_limit:
+        return f"{end.message} (given up after {job.status.restarts} restarts)"
+    return end.message
+
+
+def _closed(job: WpsJob, attempt: Attempt, end: Outcome, now: datetime) -> list[dict[str, Any]]:
+    pod = attempt.pod
+    entry: dict[str, Any] = {
+        "finishedAt": format_time((pod and pod.finished_at) or now),
+        "reason": str(end.reason),
+    }
+    if end.exit_code is not None:
+        entry["exitCode"] = end.exit_code
+    if pod is not None:
+        entry |= {"podName": pod.metadata.name}
+        entry |= {"node": pod.node} if pod.node else {}
+        entry |= {"startedAt": format_time(pod.started_at)} if pod.started_at else {}
+    return attempt_entry(job.status.attempts, job.status.attempt, entry)
