@@ -150,7 +150,7 @@ class Storage:
             self.write_marker(marker)
 
     def write_marker(self, marker: Marker) -> None:
-        write_atomic(self.task_dir(marker.id) / MARKER, marker.to_json().encode(), sync=True)
+        write_atomic(self.task_dir(marker.id) / MARKER, marker.to_json().encode())
 
     def marker(self, job_id: str) -> Marker | None:
         """The marker, or None where there is none that can be read."""

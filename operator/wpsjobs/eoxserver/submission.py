@@ -24,6 +24,8 @@ from wpsjobs.eoxserver.client import (
 logger = logging.getLogger(__name__)
 
 BUSY = "The server is busy. Please try again later."
+RETRY_SECONDS = 0.1
+"""Pause before a creation whose end is unknown is repeated: a kept connection that had died."""
 MIN_REQUEST_SECONDS = 0.2
 """Least time given to a request that clears away, however late it is."""
 
@@ -86,28 +88,35 @@ def submit(cluster: Cluster, body: dict[str, Any], deadline: Deadline) -> dict[s
 
 
 def _create(cluster: Cluster, body: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
+    """Create the WpsJob; its submission's UUID lets an attempt with an unknown end be repeated."""
     name = body["metadata"]["name"]
-    try:
-        return cluster.create_job(body, timeout=max(MIN_REQUEST_SECONDS, deadline.left()))
-    except ConflictError as error:
-        return _taken(cluster, body, deadline, error)
-    except UnreachableError as error:
-        logger.error("the WpsJob %s cannot be created: %s", name, error)  # noqa: TRY400 (one line)
-        if error.sent:
-            raise UnknownOutcomeError(str(error)) from error
-        raise RefusedError(ServerBusy(BUSY)) from error
-    except NotFoundError as error:
-        logger.error(  # noqa: TRY400 (one line)
-            "the WpsJob %s cannot be created, are the resource definitions installed? %s",
-            name,
-            error,
-        )
-        raise RefusedError(ServerBusy(BUSY)) from error
-    except ClusterError as error:
-        logger.error("the WpsJob %s cannot be created: %s", name, error)  # noqa: TRY400
-        raise RefusedError(
-            NoApplicableCode("The job cannot be queued; the server's log says why.")
-        ) from error
+    uncertain = False
+    while True:
+        try:
+            return cluster.create_job(body, timeout=max(MIN_REQUEST_SECONDS, deadline.left()))
+        except ConflictError as error:
+            return _taken(cluster, body, deadline, error)
+        except UnreachableError as error:
+            uncertain = uncertain or error.sent
+            if error.sent and deadline.left() > RETRY_SECONDS:
+                time.sleep(RETRY_SECONDS)
+                continue
+            logger.error("the WpsJob %s cannot be created: %s", name, error)  # noqa: TRY400
+            if uncertain:
+                raise UnknownOutcomeError(str(error)) from error
+            raise RefusedError(ServerBusy(BUSY)) from error
+        except NotFoundError as error:
+            logger.error(  # noqa: TRY400 (one line)
+                "the WpsJob %s cannot be created, are the resource definitions installed? %s",
+                name,
+                error,
+            )
+            raise RefusedError(ServerBusy(BUSY)) from error
+        except ClusterError as error:
+            logger.error("the WpsJob %s cannot be created: %s", name, error)  # noqa: TRY400
+            raise RefusedError(
+                NoApplicableCode("The job cannot be queued; the server's log says why.")
+            ) from error
 
 
 def _taken(
