@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
 import sys
+import uuid
+from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, cast
 
 import kopf
@@ -13,6 +18,7 @@ import structlog
 from wpsjobs import __version__
 from wpsjobs.controller import handlers, logs
 from wpsjobs.controller.cluster import Cluster
+from wpsjobs.controller.lease import Holding, Lease
 from wpsjobs.controller.loop import Loop
 from wpsjobs.controller.probes import Probes
 from wpsjobs.controller.settings import Settings
@@ -20,40 +26,84 @@ from wpsjobs.controller.settings import Settings
 logger = structlog.get_logger(__name__)
 
 
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+"""Where a pod finds the name of its namespace."""
+
+
 async def serve(settings: Settings) -> None:
-    """Run the operator until SIGTERM or SIGINT, or until a part of it fails."""
+    """Run the operator until SIGTERM or SIGINT, or until a part of it fails.
+
+    Raises LeaseLostError where another operator has taken over; the next start waits for it.
+    """
     stop = asyncio.Event()
-    running = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with Cluster(settings.request_timeout) as cluster:
+        lease = Lease(cluster, _lease_namespace(settings), settings.lease_name, _identity(settings))
+        cluster.fence = lease.check
         loop = Loop(cluster, settings)
-        loop.serve(settings.namespaces)
         async with Probes(loop, settings):
-            logger.info(
-                "operator begins", version=__version__, namespaces=settings.namespaces or "all"
-            )
-            operator = asyncio.create_task(
-                kopf.operator(
-                    registry=handlers.registry(loop),
-                    settings=handlers.settings(clusterwide=not settings.namespaces),
-                    # Its own guess asks for the name of the user, which a container need not have.
-                    identity=cast(Any, "wpsjobs"),
-                    standalone=True,
-                    clusterwide=not settings.namespaces,
-                    namespaces=settings.namespaces,
-                    stop_flag=stop,
-                )
-            )
-            turning = asyncio.create_task(loop.run())
-            for number in (signal.SIGTERM, signal.SIGINT):
-                running.add_signal_handler(number, stop.set)
-            await asyncio.wait({operator, turning}, return_when=asyncio.FIRST_COMPLETED)
-            stop.set()
-            turning.cancel()
-            results = await asyncio.gather(operator, turning, return_exceptions=True)
-    for result in results:
+            holding = await _unless(stop, lease.acquire())
+            if holding is None:
+                return
+            loop.lead(settings.namespaces, clean=holding.clean)
+            try:
+                await _lead(loop, lease, settings, stop)
+            finally:
+                await lease.release()
+    logger.info("operator ends")
+
+
+async def _lead(loop: Loop, lease: Lease, settings: Settings, stop: asyncio.Event) -> None:
+    """Serve as the leader, until told to stop or a part fails; then everything stops."""
+    logger.info("operator begins", version=__version__, namespaces=settings.namespaces or "all")
+    watching = asyncio.create_task(
+        kopf.operator(
+            registry=handlers.registry(loop),
+            settings=handlers.settings(clusterwide=not settings.namespaces),
+            # Its own guess asks for the name of the user, which a container need not have.
+            identity=cast(Any, "wpsjobs"),
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            stop_flag=stop,
+        )
+    )
+    tasks = {watching, asyncio.create_task(loop.run()), asyncio.create_task(lease.keep())}
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    for task in tasks - {watching}:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(result, Exception):
             raise result
-    logger.info("operator ends")
+
+
+async def _unless(stop: asyncio.Event, wanted: Coroutine[Any, Any, Holding]) -> Holding | None:
+    """What *wanted* answers, or None where *stop* comes first."""
+    awaited, stopped = asyncio.create_task(wanted), asyncio.create_task(stop.wait())
+    await asyncio.wait({awaited, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not awaited.done():
+        awaited.cancel()
+        return None
+    return await awaited
+
+
+def _lease_namespace(settings: Settings) -> str:
+    """Raises ValueError where there is no telling."""
+    if settings.lease_namespace:
+        return settings.lease_namespace
+    if NAMESPACE_FILE.exists():
+        return NAMESPACE_FILE.read_text().strip()
+    if settings.namespaces:
+        return settings.namespaces[0]
+    raise ValueError("WPSJOBS_LEASE_NAMESPACE must name the namespace of the operator's Lease")
+
+
+def _identity(settings: Settings) -> str:
+    place = settings.identity or f"{socket.gethostname()}-{os.getpid()}"
+    return f"{place}_{uuid.uuid4().hex[:8]}"
 
 
 def main() -> None:

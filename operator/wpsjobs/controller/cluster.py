@@ -6,7 +6,7 @@ Answers stay JSON (the client's models cost seconds for thousands of objects), e
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -80,6 +80,8 @@ class Cluster:
     def __init__(self, request_timeout: float) -> None:
         self._timeout = aiohttp.ClientTimeout(total=request_timeout)
         self._api: client.ApiClient | None = None
+        self.fence: Callable[[], None] = lambda: None
+        """Called before each write; raises a ClusterError where this operator may not write."""
 
     async def __aenter__(self) -> Cluster:
         configuration = client.Configuration()
@@ -188,6 +190,24 @@ class Cluster:
         except (GoneError, ConflictError):
             return
 
+    async def get_lease(self, namespace: str, name: str) -> Raw:
+        """The Lease. Raises GoneError where there is none."""
+        return await self._request("GET", _lease_path(namespace, name), {})
+
+    async def create_lease(self, namespace: str, name: str) -> Raw:
+        """Make the Lease, without a holder. Raises ConflictError where it is there already."""
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": name, "labels": {LABEL_MANAGED_BY: MANAGED_BY}},
+        }
+        return await self._request("POST", _lease_path(namespace), {}, lease, fenced=False)
+
+    async def patch_lease(self, namespace: str, name: str, body: Mapping[str, Any]) -> Raw:
+        """Change the Lease of the version that *body* tells of."""
+        path = _lease_path(namespace, name)
+        return await self._request("PATCH", path, {}, body, _MERGE_PATCH, fenced=False)
+
     async def post_event(self, job: WpsJob, milestone: Milestone) -> None:
         """Put a Kubernetes Event on *job*."""
         metadata = job.metadata
@@ -225,9 +245,13 @@ class Cluster:
         query: Mapping[str, str],
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        fenced: bool = True,
     ) -> dict[str, Any]:
         if self._api is None:
             raise RuntimeError("Cluster is used outside of its context")
+        if fenced and method != "GET":
+            self.fence()
         metrics.API_REQUESTS.labels(method=method).inc()
         try:
             _, url, all_headers, sent, form = await self._api.param_serialize(
@@ -249,6 +273,11 @@ class Cluster:
             raise _refusal(method, path, response.status, text.decode(errors="replace"))
         answer: dict[str, Any] = json.loads(text)
         return answer
+
+
+def _lease_path(namespace: str, *rest: str) -> str:
+    api = "/apis/coordination.k8s.io/v1/namespaces"
+    return "/".join([api, namespace, "leases", *rest])
 
 
 def _path(kind: Kind, namespace: str, *rest: str) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 
 from wpsjobs.api.phases import Phase, Reason
 from wpsjobs.api.resources import Executor, WpsJob, WpsQueue
+from wpsjobs.api.times import format_time
 from wpsjobs.controller import admission, attempts, lifecycle
 from wpsjobs.controller.actions import (
+    Action,
     DeleteKubernetesJob,
     PatchProcessStatus,
     PatchQueueStatus,
@@ -60,6 +62,27 @@ def _look_at(view: View, job: WpsJob, now: datetime, plan: Plan, new: list[WpsJo
         attempts.advance(view, job, now, plan)
     else:
         plan.add(*lifecycle.wait(view, job, now))
+
+
+def take_over(view: View, now: datetime) -> list[Action]:
+    """Change every unfinished WpsJob without a slot, so that late writes to it conflict.
+
+    A Lease alone is no fence (invariant 9): a leader that was stopped between its look at the
+    Lease and its write could admit a WpsJob long after another one has begun to. What holds a slot
+    is safe: its next steps are the same whoever takes them.
+    """
+    actions: list[Action] = []
+    for job in view.jobs:
+        if job.finished or holds_slot(job) or job.metadata.deleting:
+            continue
+        if job.status.phase is None:
+            # The stamp of its order, which its first transition would write anyway.
+            patch: Mapping[str, Any] = {"sequence": job.sequence}
+        else:
+            words = f"Waiting in the queue {job.spec.queue!r}"
+            patch = {"message": f"{words}; the operator was replaced at {format_time(now)}"}
+        actions.append(PatchStatus(job, patch))
+    return actions
 
 
 def _serve(

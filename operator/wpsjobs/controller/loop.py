@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from wpsjobs.api.phases import FINISHED
+from wpsjobs.api.phases import FINISHED, Phase
 from wpsjobs.api.resources import Metadata, Raw, WpsJob
 from wpsjobs.controller import accounting, metrics
 from wpsjobs.controller.actions import (
@@ -32,7 +32,8 @@ from wpsjobs.controller.cluster import (
     GoneError,
     RefusedError,
 )
-from wpsjobs.controller.decisions import decide
+from wpsjobs.controller.crashpoints import CrashPoint, pass_by
+from wpsjobs.controller.decisions import decide, take_over
 from wpsjobs.controller.settings import Settings
 from wpsjobs.controller.state import Kind, NamespaceState
 
@@ -70,6 +71,8 @@ class _Served:
     uncertain: dict[tuple[Kind, str], Metadata] = field(default_factory=dict)
     """Objects of which a write ended without an answer: to be read before the next decision."""
     counts_told_at: dict[str, float] = field(default_factory=dict)
+    taken_over: bool = True
+    """False as long as a leader that fell silent could still write to something."""
     refused: dict[str, _Refusal] = field(default_factory=dict)
     """Of what the API server refuses to have changed, by ``_target``."""
 
@@ -84,14 +87,15 @@ class Loop:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._cluster = cluster
+        self._clean = True
         self._settings = settings
         self._now = now
         self._served: dict[str, _Served] = {}
         self._awake = asyncio.Event()
         self._writes = asyncio.Semaphore(settings.writes_at_once)
         self._events: asyncio.Queue[tuple[WpsJob, Milestone]] = asyncio.Queue(maxsize=5000)
-        self.turned_at = time.monotonic()
-        """When the loop last turned, by the monotonic clock: /healthz."""
+        self.turned_at: float | None = None
+        """When the loop last turned, by the monotonic clock; None as long as another one leads."""
 
     # -- news from the watches ---------------------------------------------------------------
 
@@ -113,6 +117,11 @@ class Loop:
             self._serve(namespace)
         self._awake.set()
 
+    def lead(self, namespaces: Iterable[str], *, clean: bool) -> None:
+        """Begin to serve; without *clean*, a leader before may still have writes under way."""
+        self._clean, self.turned_at = clean, time.monotonic()
+        self.serve(namespaces)
+
     def forget(self, namespace: str) -> None:
         """The namespace is deleted."""
         self._served.pop(namespace, None)
@@ -120,7 +129,7 @@ class Loop:
     def _serve(self, namespace: str) -> _Served:
         if namespace not in self._served:
             state = NamespaceState(namespace, self._settings.worker_service_account)
-            self._served[namespace] = _Served(state)
+            self._served[namespace] = _Served(state, taken_over=self._clean)
         return self._served[namespace]
 
     # -- probes ------------------------------------------------------------------------------
@@ -128,6 +137,8 @@ class Loop:
     def list_age(self) -> float:
         """Seconds since the oldest of the namespaces' lists; infinite before the first."""
         now = time.monotonic()
+        if self.turned_at is None:
+            return float("inf")
         ages = [
             float("inf") if served.listed_at is None else now - served.listed_at
             for served in self._served.values()
@@ -180,6 +191,7 @@ class Loop:
         served.due_at = time.monotonic() + served.pause
 
     async def _pass(self, served: _Served) -> None:
+        await self._take_over(served)
         for _ in range(MAX_ROUNDS):
             await self._observe(served)
             served.due_at = float("inf")  # any news from here on makes it due again
@@ -197,6 +209,14 @@ class Loop:
         next_list = (served.listed_at or 0.0) + self._settings.list_seconds
         due = min(next_list, time.monotonic() + plan.wake_in if plan.wake_in is not None else 1e18)
         served.due_at = min(served.due_at, due)
+
+    async def _take_over(self, served: _Served) -> None:
+        """Rewrite what a leader that fell silent could still write to, before anything else."""
+        if served.taken_over:
+            return
+        await self._observe(served)
+        await self._apply(served, take_over(served.state.view(), self._now()))
+        served.taken_over = True
 
     # -- observe -----------------------------------------------------------------------------
 
@@ -310,6 +330,10 @@ class Loop:
     async def _patch(self, served: _Served, action: PatchStatus) -> bool:
         """Whether the patch was taken; where the WpsJob had changed it is read again instead."""
         metadata = action.job.metadata
+        final = action.patch.get("phase") in list(FINISHED)
+        admits = action.patch.get("phase") == Phase.SCHEDULED
+        pass_by(CrashPoint.BEFORE_ADMISSION, admits)
+        pass_by(CrashPoint.BEFORE_CONCLUSION, final)
         try:
             raw = await self._writing(
                 served,
@@ -323,6 +347,8 @@ class Loop:
         except GoneError:
             served.state.wpsjobs.forget(metadata)
             return False
+        pass_by(CrashPoint.AFTER_ADMISSION, admits)
+        pass_by(CrashPoint.AFTER_CONCLUSION, final)
         served.state.wpsjobs.put(raw)
         accounting.account(action)
         if action.milestone is not None:
@@ -333,6 +359,7 @@ class Loop:
         if action.admission is not None and not await self._patch(served, action.admission):
             return
         raw = await self._cluster.create_kubernetes_job(action.manifest)
+        pass_by(CrashPoint.AFTER_CREATION)
         served.state.kubernetes_jobs.put(raw)
 
     async def _delete(self, served: _Served, kind: Kind, metadata: Metadata) -> None:

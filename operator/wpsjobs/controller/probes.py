@@ -46,6 +46,8 @@ class Probes:
             await self._runner.cleanup()
 
     async def _healthz(self, _: web.Request) -> web.Response:
+        if self._loop.turned_at is None:
+            return web.Response(text="waiting for the Lease\n")
         still = time.monotonic() - self._loop.turned_at
         if still > self._settings.stuck_seconds:
             return web.Response(status=500, text=f"the loop has not turned for {still:.0f} s\n")

@@ -16,6 +16,13 @@ class Settings:
     """Namespaces to serve, comma-separated; none means all of the cluster (needs a ClusterRole)."""
     worker_service_account: str = "wpsjobs-worker"
     """Service account of job pods, in each served namespace; never taken from a template."""
+    lease_namespace: str = ""
+    """Namespace of the Lease that makes one operator the leader; empty means that of its pod, or
+    else the first that it serves."""
+    lease_name: str = "wpsjobs-operator"
+    """Name of that Lease; two operators that serve the same namespaces must share it."""
+    identity: str = ""
+    """Unique to the operator's pod (its UID); empty means the host's name and process's id."""
     list_seconds: float = 45.0
     """Age in seconds at which the lists of unfinished objects are taken anew. Watches bring news
     at once; the lists put right what a watch has missed, at the price of a LIST each."""
@@ -64,6 +71,9 @@ class Settings:
                 name.strip() for name in text("NAMESPACES", "").split(",") if name.strip()
             ),
             worker_service_account=text("WORKER_SERVICE_ACCOUNT", defaults.worker_service_account),
+            lease_namespace=text("LEASE_NAMESPACE", defaults.lease_namespace),
+            lease_name=text("LEASE_NAME", defaults.lease_name),
+            identity=text("IDENTITY", defaults.identity),
             list_seconds=number("LIST_SECONDS", defaults.list_seconds),
             finished_list_seconds=number("FINISHED_LIST_SECONDS", defaults.finished_list_seconds),
             request_timeout=number("REQUEST_TIMEOUT", defaults.request_timeout),
