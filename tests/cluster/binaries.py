@@ -153,9 +153,7 @@ def ensure_targets(instance: Instance, targets: Sequence[Target]) -> None:
             continue
         with exclusive(instance.cache / "locks" / target.name):
             if not target.is_built(instance):
-                with step(
-                    f"building {target.name} {target.version} ({', '.join(target.packages)})"
-                ):
+                with step(f"building {target.name} {target.version}"):
                     _build(instance, target)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.cluster import cleanup
 from tests.cluster.configs import BRIDGE_FILTER
-from tests.cluster.processes import boot_id, processes_with_argument, send
+from tests.cluster.processes import boot_id, command_lines, send
 from tests.cluster.progress import run, wait_until
 from tests.cluster.settings import ClusterError, Instance
 
@@ -177,18 +177,10 @@ def _mountinfo() -> str:
 def _shims(instance: Instance) -> list[int]:
     return [
         pid
-        for pid in processes_with_argument(str(instance.containerd_socket))
-        if _program(pid).startswith("containerd-shim")
+        for pid, words in command_lines()
+        if str(instance.containerd_socket) in words
+        and Path(words[0]).name.startswith("containerd-shim")
     ]
-
-
-def _program(pid: int) -> str:
-    try:
-        return Path(
-            os.fsdecode((Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")[0])
-        ).name
-    except OSError:
-        return ""
 
 
 def _kill_containers(instance: Instance) -> None:

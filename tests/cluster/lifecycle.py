@@ -27,7 +27,7 @@ from tests.cluster.components import Component, components
 from tests.cluster.configs import config_texts, write_configs
 from tests.cluster.containers import ensure_sandbox_image, remove_stale_containers
 from tests.cluster.packages import NODE_PACKAGES, ensure_packages
-from tests.cluster.processes import PidFile, boot_id, start_daemon
+from tests.cluster.processes import PidFile, boot_id, processes_with_command, start_daemon
 from tests.cluster.progress import elapsed, run, say, step, tail, wait_until
 from tests.cluster.settings import ClusterError, Instance
 
@@ -70,6 +70,7 @@ def up(instance: Instance) -> None:
     """Bring the cluster up from whatever state it is in."""
     began = time.monotonic()
     parts = components(instance)
+    _adopt(parts)
     running = [part for part in parts if part.pid_file.pid() is not None]
     if len(running) == len(parts) and _same_configuration(instance) and _all_healthy(instance):
         say(f"the cluster is already running ({elapsed(began)})")
@@ -94,6 +95,7 @@ def down(instance: Instance, *, purge: bool = False) -> None:
         say("no cluster is there")
         return
     with step("stopping"):
+        _adopt(components(instance))
         _stop_all(instance)
     if (instance.state / "started.json").exists() or instance.run.exists():
         with step("cleaning up"):
@@ -103,8 +105,15 @@ def down(instance: Instance, *, purge: bool = False) -> None:
     if purge:
         with step(f"removing {instance.state}"):
             _remove_tree(instance.state)
-        instance.lock.unlink(missing_ok=True)
     say(f"the cluster is down ({elapsed(began)})")
+
+
+def _adopt(parts: Sequence[Component]) -> None:
+    """Find components whose pid was never written: an interrupt may come right after a start."""
+    for part in parts:
+        if part.pid_file.pid() is None:
+            for pid in processes_with_command(part.command):
+                part.pid_file.write(pid)
 
 
 def _all_healthy(instance: Instance) -> bool:

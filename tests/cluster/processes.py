@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -145,16 +145,18 @@ def start_daemon(command: Sequence[str], log: Path, pid_file: PidFile) -> subpro
     return process
 
 
-def processes_with_argument(argument: str) -> list[int]:
-    """Pids whose command line has `argument` as one whole word: a path of our own tells our own."""
-    found = []
+def command_lines() -> Iterator[tuple[int, list[str]]]:
+    """Pid and command line of every process."""
     for directory in PROC.iterdir():
         if not directory.name.isdigit():
             continue
         try:
-            words = (directory / "cmdline").read_bytes().split(b"\0")
+            words = os.fsdecode((directory / "cmdline").read_bytes()).split("\0")
         except OSError:
             continue
-        if argument.encode() in words:
-            found.append(int(directory.name))
-    return found
+        yield int(directory.name), words[:-1]
+
+
+def processes_with_command(command: Sequence[str]) -> list[int]:
+    """Pids whose whole command line is `command`."""
+    return [pid for pid, words in command_lines() if words == list(command)]

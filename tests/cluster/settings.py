@@ -154,8 +154,8 @@ class Instance:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever starts or stops the cluster. A purge of the state keeps it."""
-        return Path(f"{self.state}.lock")
+        """Held by whoever starts or stops the cluster. A purge keeps it, for others may wait."""
+        return Path(f"/run/lock/wpsjobs-cluster-{self.name}.lock")
 
     @cached_property
     def api_url(self) -> str:

@@ -219,6 +219,14 @@ def test_up_restarts_only_the_component_that_died(instance: Instance) -> None:
     assert restarts(instance) == count
 
 
+def test_a_lost_pid_file_is_found_again(instance: Instance) -> None:
+    cluster("up")
+    before = pids(instance)
+    (instance.pids / "etcd.json").unlink()
+    assert "already running" in cluster("up")
+    assert pids(instance) == before
+
+
 def test_a_changed_configuration_restarts_the_cluster_but_not_its_pods(instance: Instance) -> None:
     cluster("up")
     start_pod(instance)

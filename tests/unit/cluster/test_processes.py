@@ -14,7 +14,7 @@ from tests.cluster.processes import (
     boot_id,
     parse_record,
     parse_stat,
-    processes_with_argument,
+    processes_with_command,
     read_stat,
     same_process,
     start_daemon,
@@ -72,10 +72,11 @@ def test_a_daemon_is_known_again_and_ends_by_force_if_it_must(tmp_path: Path) ->
     pid_file = PidFile(tmp_path / "pids" / "x.json")
     log = tmp_path / "x.log"
     log.write_text("earlier")
-    with start_daemon([sys.executable, "-c", code, mark], log, pid_file) as process:
+    command = [sys.executable, "-c", code, mark]
+    with start_daemon(command, log, pid_file) as process:
         try:
             assert pid_file.pid() == process.pid
-            assert processes_with_argument(mark) == [process.pid]
+            assert processes_with_command(command) == [process.pid]
             pid_file.stop(0.2)
         finally:
             process.kill()
