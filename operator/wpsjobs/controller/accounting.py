@@ -9,7 +9,7 @@ from prometheus_client import Histogram
 from wpsjobs.api.phases import FINISHED, Phase, Reason
 from wpsjobs.api.times import parse_time
 from wpsjobs.controller import metrics
-from wpsjobs.controller.actions import PatchStatus
+from wpsjobs.controller.actions import PatchQueueStatus, PatchStatus, Plan
 
 
 def account(action: PatchStatus) -> None:
@@ -28,6 +28,15 @@ def account(action: PatchStatus) -> None:
         attempts = action.patch.get("attempts") or [{}]
         reason = str(attempts[-1].get("reason"))
         metrics.RESTARTS.labels(**labels, reason=reason).inc()
+
+
+def account_queues(plan: Plan) -> None:
+    """Set the gauges of the queues whose counts changed."""
+    for action in plan.actions:
+        if isinstance(action, PatchQueueStatus):
+            labels = {"namespace": action.queue.namespace, "queue": action.queue.name}
+            metrics.QUEUED.labels(**labels).set(action.status["queued"])
+            metrics.RUNNING.labels(**labels).set(action.status["running"])
 
 
 def _observe(

@@ -208,6 +208,14 @@ class Cluster:
         path = _lease_path(namespace, name)
         return await self._request("PATCH", path, {}, body, _MERGE_PATCH, fenced=False)
 
+    async def warnings(self, pod: Metadata) -> str | None:
+        """The newest warning among the Events on *pod*: why, say, a volume is not mounted."""
+        selector = f"involvedObject.uid={pod.uid},type=Warning"
+        path = f"/api/v1/namespaces/{pod.namespace}/events"
+        items = (await self._request("GET", path, {"fieldSelector": selector}))["items"]
+        newest = max(items, key=lambda item: int(item["metadata"]["resourceVersion"]), default=None)
+        return newest and f"{newest.get('reason')}: {newest.get('message')}"
+
     async def post_event(self, job: WpsJob, milestone: Milestone) -> None:
         """Put a Kubernetes Event on *job*."""
         metadata = job.metadata

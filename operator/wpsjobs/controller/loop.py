@@ -43,6 +43,8 @@ MAX_ROUNDS = 50
 """Rounds of one pass; more means that decisions do not come to rest, and the loop breathes."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds of pause after a failed pass: doubled from the first to the longest."""
+LATE_SECONDS = 10.0
+"""Age in seconds at which a pod that has not started is asked why, and asked again."""
 COUNTS_EVERY = 1.0
 """Seconds between two patches of the counts of a queue or process."""
 
@@ -71,6 +73,8 @@ class _Served:
     uncertain: dict[tuple[Kind, str], Metadata] = field(default_factory=dict)
     """Objects of which a write ended without an answer: to be read before the next decision."""
     counts_told_at: dict[str, float] = field(default_factory=dict)
+    asked_at: dict[str, float] = field(default_factory=dict)
+    """When a pod that does not start was last asked why, by its UID."""
     taken_over: bool = True
     """False as long as a leader that fell silent could still write to something."""
     refused: dict[str, _Refusal] = field(default_factory=dict)
@@ -198,6 +202,7 @@ class Loop:
             plan = decide(served.state.view(), self._now())
             for job, error in plan.problems:
                 logger.error("WpsJob left alone", job=job.metadata.key, exc_info=error)
+            accounting.account_queues(plan)
             self._put_off_counts(served, plan)
             self._put_off_refused(served, plan)
             if not plan.actions:
@@ -232,6 +237,25 @@ class Loop:
         for kind, name in list(served.uncertain):
             await self._read(served, kind, served.uncertain[kind, name])
             del served.uncertain[kind, name]
+        await self._ask_late_pods(served)
+
+    async def _ask_late_pods(self, served: _Served) -> None:
+        """Look up why pods do not start that do not say so themselves, such as for a volume."""
+        late, asked_at = dict[str, str](), dict[str, float]()
+        for pod in served.state.pods.values():
+            if pod.phase != "Pending" or pod.cannot_start or pod.metadata.created_at is None:
+                continue
+            uid, words = pod.metadata.uid, served.state.late_pods.get(pod.metadata.uid)
+            age = (self._now() - pod.metadata.created_at).total_seconds()
+            silent = time.monotonic() - served.asked_at.get(uid, -1e9)
+            if words is None and min(age, silent) > LATE_SECONDS:
+                asked_at[uid] = time.monotonic()
+                words = await self._cluster.warnings(pod.metadata)
+            elif uid in served.asked_at:
+                asked_at[uid] = served.asked_at[uid]
+            if words:
+                late[uid] = words
+        served.state.late_pods, served.asked_at = late, asked_at
 
     async def _list(self, served: _Served) -> None:
         """Take the unfinished objects anew, children first.
