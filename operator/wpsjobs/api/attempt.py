@@ -6,6 +6,7 @@ the pod's termination log, 4 KiB at most by Kubernetes' limit) gives the words.
 
 from __future__ import annotations
 
+import bisect
 import json
 from dataclasses import dataclass
 from enum import IntEnum
@@ -52,21 +53,24 @@ class TerminationMessage:
     def to_json(self) -> str:
         """As one line of JSON of at most 4,096 bytes; a longer message loses its end."""
         # What came from a file name may hold halves of surrogate pairs, which UTF-8 has not.
-        message = self.message.encode(errors="replace").decode()
-        while True:
-            text = json.dumps(
-                {
-                    "message": message,
-                    "code": self.code[:128],
-                    "locator": self.locator and self.locator[:256],
-                },
-                ensure_ascii=False,
-            )
-            excess = len(text.encode()) - MAX_TERMINATION_MESSAGE
-            if excess <= 0:
-                return text
-            # A character may take up to 6 bytes in JSON, so that this may cut somewhat too much.
-            message = message[: max(0, len(message) - max(excess, 8))].rstrip("…") + "…"
+        message, code, locator = (
+            text and text.encode(errors="replace").decode()
+            for text in (self.message, self.code[:128], self.locator and self.locator[:256])
+        )
+
+        def line(message: str | None) -> str:
+            fields = {"message": message, "code": code, "locator": locator}
+            return json.dumps(fields, ensure_ascii=False)
+
+        def fits(length: int) -> bool:
+            return len(line(f"{(message or '')[:length]}…").encode()) <= MAX_TERMINATION_MESSAGE
+
+        whole = line(message)
+        if len(whole.encode()) <= MAX_TERMINATION_MESSAGE:
+            return whole
+        # Characters take 1 to 6 bytes each, so that the most that fits is searched for.
+        most = bisect.bisect_left(range(MAX_TERMINATION_MESSAGE), True, key=lambda n: not fits(n))
+        return line(f"{(message or '')[: most - 1]}…")
 
     @classmethod
     def from_json(cls, text: str) -> TerminationMessage | None:
