@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from wpsjobs.api.phases import Phase
+from wpsjobs.api.queueing import order
 from wpsjobs.api.resources import Limits, Policy, WpsJob, WpsProcess, WpsQueue
 from wpsjobs.api.times import later, parse_time
 from wpsjobs.controller.view import View, is_queued
@@ -23,11 +24,6 @@ class Verdicts:
     """With the reason in words."""
     wake_in: float | None = None
     """Seconds until the pause before a relaunch ends."""
-
-
-def order(job: WpsJob) -> tuple[int, int, int]:
-    """The place of *job* in its queue: by priority, relaunches first, then as created."""
-    return (-job.spec.priority, 0 if job.status.attempt else 1, job.sequence)
 
 
 def judge(
