@@ -14,8 +14,9 @@ from tests.contract.conftest import Wps, only_job
 from tests.contract.fakeapi import JOBS, FakeApi, Refusal, make_job
 from tests.contract.test_accept import execute
 from tests.contract.test_worker import RunWorker, read
+from wpsjobs.api.resources import WpsJob
 from wpsjobs.api.times import format_time
-from wpsjobs.eoxserver import config, housekeeper
+from wpsjobs.eoxserver import client, config, housekeeper
 from wpsjobs.eoxserver.client import ClusterError
 from wpsjobs.eoxserver.housekeeper import Housekeeper
 
@@ -200,6 +201,42 @@ def test_a_job_that_is_gone_is_discarded_and_removed(
 
     assert wps.files() == []
     assert processes.calls()[-1] == ["discard", name]
+
+
+def test_discard_is_called_by_one_alone(
+    wps: Wps, api: FakeApi, backend: Any, keeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A housekeeper sees at once that a web server has deleted a WpsJob."""
+    name = accept(wps, api)
+    keeper.full_pass()
+    delete = client.Cluster.delete_job
+
+    def seen_at_once(self: Any, name: str, **options: Any) -> None:
+        job = WpsJob.from_raw(api.jobs[name])
+        delete(self, name, **options)
+        keeper._remove_promptly(job)
+
+    monkeypatch.setattr(client.Cluster, "delete_job", seen_at_once)
+    backend.purge(name)
+
+    assert processes.names().count("discard") == 1
+    assert wps.files() == []
+
+
+def test_a_discard_whose_caller_died_is_taken_over(
+    wps: Wps, api: FakeApi, keeper: Housekeeper
+) -> None:
+    name = accept(wps, api)
+    claim = wps.work / "task" / name / "discarding"
+    claim.touch()
+    api.remove(name)
+    two_passes(keeper)
+    assert "discard" not in processes.names()
+    os.utime(claim, (time.time() - AN_HOUR,) * 2)
+    keeper.full_pass()
+
+    assert processes.calls()[-1] == ["discard", name]
+    assert wps.files() == []
 
 
 def test_a_young_marker_is_not_swept(wps: Wps, api: FakeApi, keeper: Housekeeper) -> None:

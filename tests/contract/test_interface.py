@@ -8,8 +8,9 @@ import pytest
 
 from tests.contract import processes
 from tests.contract.conftest import Wps
-from tests.contract.fakeapi import FakeApi
+from tests.contract.fakeapi import FakeApi, Refusal
 from tests.contract.test_accept import execute
+from wpsjobs.eoxserver.client import ClusterError
 from wpsjobs.eoxserver.jobs import UnknownJobError
 
 OLD_RESPONSE = (
@@ -100,6 +101,22 @@ def test_purge_removes_all_in_every_phase(
     assert wps.files() == []
     assert processes.calls()[-1] == ["discard", name]
     backend.purge(name, process)  # again does no harm
+
+
+def test_a_purge_that_the_api_server_stopped_can_be_repeated(
+    backend: Any, api: FakeApi, wps: Wps
+) -> None:
+    wps.get("Recorder")
+    (name,) = api.jobs
+    api.refuse = lambda method, _: Refusal(500, "away") if method == "DELETE" else None
+    with pytest.raises(ClusterError):
+        backend.purge(name)
+    assert "discard" not in processes.names()
+    api.refuse = lambda *_: None
+    backend.purge(name)
+
+    assert processes.calls()[-1] == ["discard", name]
+    assert wps.files() == []
 
 
 def test_results_of_an_older_back_end_stay_readable_and_can_be_purged(

@@ -152,14 +152,21 @@ class WpsJobBackend(AsyncBackendInterface):  # type: ignore[misc]  # EOxServer h
             raise jobs.UnknownJobError(job_id)
         job = jobs.find_job(self._cluster, job_id)
         marker = self._storage.marker(job_id)
+        # Before the WpsJob goes, for the housekeeper sees that at once.
+        is_ours = self._storage.claim_discard(job_id) or (job is not None and marker is None)
         if job is not None:
-            with contextlib.suppress(NotFoundError):
+            try:
                 self._cluster.delete_job(job.metadata.name, uid=job.metadata.uid)
+            except NotFoundError:
+                pass
+            except ClusterError:
+                self._storage.release_discard(job_id)
+                raise
         elif not self._storage.exists(job_id):
             return
         known = process_id or (job.spec.process if job else marker.process if marker else None)
         process = processes.find(known) if known else None
-        if process is not None:
+        if process is not None and is_ours:
             callbacks.notify(process, "discard", JobContext(job_id))
         try:
             self._storage.remove(job_id)
@@ -289,11 +296,13 @@ class Submission:
 
     def _take_back(self) -> None:
         try:
+            is_ours = self._storage.claim_discard(self.job_id)
             self._storage.remove(self.job_id)
         except StorageError:
             logger.exception("%s: the housekeeper will remove what is left", self.job_id)
             return  # and call discard
-        callbacks.notify(self._process, "discard", JobContext(self.job_id))
+        if is_ours:
+            callbacks.notify(self._process, "discard", JobContext(self.job_id))
 
     def _leave_to_housekeeper(self, marker: Marker) -> None:
         """Keep the directories, so that no worker takes the job for one made by hand."""

@@ -208,11 +208,13 @@ class Housekeeper:
             return
         else:
             return
-        logger.info("%s: the job is gone, removing its directories", marker.id)
-        process = processes.find(marker.process)
-        if process is not None:
-            callbacks.notify(process, "discard", JobContext(marker.id))
         try:
+            if not self._storage.claim_discard(marker.id):
+                return  # a web server purges it, or takes back what was refused
+            logger.info("%s: the job is gone, removing its directories", marker.id)
+            process = processes.find(marker.process)
+            if process is not None:
+                callbacks.notify(process, "discard", JobContext(marker.id))
             self._storage.remove(marker.id)
         except StorageError as error:
             logger.warning("%s: not all is removed yet: %s", marker.id, error)

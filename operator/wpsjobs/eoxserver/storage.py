@@ -8,6 +8,7 @@
 ``<path_task>/<id>/<n>.log``         its output, where the queue keeps logs
 ``<path_task>/<id>/final.json``      which attempt made the response final
 ``<path_task>/<id>/expires``         when the operator will delete the WpsJob
+``<path_task>/<id>/discarding``      somebody calls ``discard`` and removes all this
 ``<path_temp>/<id>/<n>/``            working directory of attempt *n*
 ``<path_perm>/<id>/``                what is published, executeResponse.xml first
 ===================================  ============================================
@@ -21,6 +22,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -35,6 +37,9 @@ MARKER = "marker.json"
 REQUEST = "request"
 FINAL = "final.json"
 EXPIRES = "expires"
+DISCARDING = "discarding"
+DISCARD_SECONDS = 60.0
+"""After which whoever had claimed to discard a job is taken for dead."""
 _FILE_MODE = 0o644
 MAX_PAYLOAD_BYTES = 1 << 30
 
@@ -290,6 +295,32 @@ class Storage:
         paths = (self.task_dir(job_id), self.perm_dir(job_id), self.temp_dir(job_id))
         return any(path.exists() for path in paths)
 
+    def claim_discard(self, job_id: str) -> bool:
+        """Whether it is the caller's to call ``discard``: it is one's alone, web or housekeeper.
+
+        True as well for a job that has no task directory, as an older back-end's.
+        """
+        path = self.task_dir(job_id) / DISCARDING
+        with _translated():
+            try:
+                with path.open("x"):
+                    return True
+            except FileNotFoundError:
+                return not self.task_dir(job_id).exists() and self.perm_dir(job_id).exists()
+            except FileExistsError:
+                try:
+                    if time.time() - path.stat().st_mtime < DISCARD_SECONDS:
+                        return False
+                    path.touch()
+                except FileNotFoundError:
+                    return False
+                return True
+
+    def release_discard(self, job_id: str) -> None:
+        """Give back what ``claim_discard`` gave, where nothing came of it."""
+        with contextlib.suppress(OSError):
+            (self.task_dir(job_id) / DISCARDING).unlink()
+
     def remove(self, job_id: str) -> None:
         """Remove all directories of a job, the marker last, so that a half-done removal goes on.
 
@@ -301,7 +332,7 @@ class Storage:
             task = self.task_dir(job_id)
             with contextlib.suppress(FileNotFoundError):
                 for path in task.iterdir():
-                    if path.name != MARKER:
+                    if path.name not in {MARKER, DISCARDING}:
                         _remove_tree(path) if path.is_dir() else path.unlink(missing_ok=True)
             _remove_tree(task)
 
