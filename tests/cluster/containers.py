@@ -35,9 +35,25 @@ def import_image(instance: Instance, archive: Path) -> None:
 
 
 def remove_images(instance: Instance, names: list[str]) -> None:
-    """Remove images and wait until their layers are gone."""
-    if names:
-        ctr(instance, "images", "remove", "--sync", *names)
+    """Remove images, and the nameless records that Kubernetes' interface made of them."""
+    ctr(instance, "images", "remove", *names)
+    nameless = unnamed_records(ctr(instance, "images", "list"))
+    if nameless:
+        ctr(instance, "images", "remove", "--sync", *nameless)
+
+
+def unnamed_records(listing: str) -> list[str]:
+    """Records that are called by a digest alone, of whose image no name is left.
+
+    `listing` is a table with the columns REF, TYPE, DIGEST and more.
+    """
+    rows = [line.split()[:3] for line in listing.splitlines()[1:] if len(line.split()) > 2]
+    named = {digest for reference, _, digest in rows if not reference.startswith("sha256:")}
+    return [
+        reference
+        for reference, _, digest in rows
+        if reference.startswith("sha256:") and digest not in named
+    ]
 
 
 def ensure_sandbox_image(instance: Instance) -> None:

@@ -18,6 +18,8 @@ from tests.cluster.settings import REPOSITORY, ClusterError, Instance
 from tests.cluster.sources import IMAGES, Image, content_tag
 
 MAX_BUILDS = 4
+KEPT_ON_NODE = 6
+"""What is installed with an earlier tag must be able to start pods; they share most layers."""
 
 FIXED_TAG = "dev"
 """A tag that always means the latest build, beside the one by content."""
@@ -31,17 +33,18 @@ def recorded_name(instance: Instance, image: Image, *, current: bool) -> str:
 
     Not computed from the sources: they may have changed since.
     """
-    name = _read_record(_record_file(instance, current=current)).get(image.name)
-    if name is None:
+    names = _read_record(_record_file(instance, current=current)).get(image.name)
+    if not names:
         raise ClusterError(f"the image {image.name} is not built. Try: make images")
-    return name
+    return names[0]
 
 
 def _record_file(instance: Instance, *, current: bool) -> Path:
     return instance.cache / "images" / "pushed.json" if current else instance.state / "images.json"
 
 
-def _read_record(path: Path) -> dict[str, str]:
+def _read_record(path: Path) -> dict[str, list[str]]:
+    """Short name of an image → its last names, the newest first."""
     try:
         data = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -49,11 +52,20 @@ def _read_record(path: Path) -> dict[str, str]:
     return data if isinstance(data, dict) else {}
 
 
-def _record(path: Path, image: Image, name: str) -> None:
-    data = _read_record(path) | {image.name: name}
+def _record(path: Path, image: Image, name: str) -> list[str]:
+    """Note an image as the newest; those to keep are returned."""
+    data = _read_record(path)
+    names = newest_first(name, data.get(image.name, []))
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".new")
-    partial.write_text(json.dumps(data, indent=2))
+    partial.write_text(json.dumps(data | {image.name: names}, indent=2))
     partial.replace(path)
+    return names
+
+
+def newest_first(name: str, earlier: Sequence[str]) -> list[str]:
+    """The names to keep on the node."""
+    return [name, *(other for other in earlier if other != name)][:KEPT_ON_NODE]
 
 
 def _local_tag(instance: Instance, image: Image) -> str:
@@ -73,8 +85,9 @@ def build_for_node(instance: Instance, wanted: Sequence[Image] = IMAGES) -> None
                 say(f"  {image.repository}:{tag} is on the node")
             else:
                 tag = _build_one(instance, builder, image)
-            record = _record_file(instance, current=False)
-            _record(record, image, f"{image.repository}:{tag}")
+            name = f"{image.repository}:{tag}"
+            kept = _record(_record_file(instance, current=False), image, name)
+            _forget(instance, image, kept)
 
 
 def _build_one(instance: Instance, builder: Buildah, image: Image) -> str:
@@ -82,11 +95,8 @@ def _build_one(instance: Instance, builder: Buildah, image: Image) -> str:
     builder.prepare()
     tag = _build_as_it_is(instance, builder, image, builder.names())
     name = f"localhost/{image.repository}:{tag}"
-    keep = {_node_name(image, tag), _node_name(image, FIXED_TAG)}
     with step(f"importing {image.repository}:{tag}"):
-        builder.hand_over(name, sorted(keep))
-    old = sorted(_superseded(image_names(instance), _node_name(image, ""), keep))
-    remove_images(instance, old)
+        builder.hand_over(name, [_node_name(image, tag), _node_name(image, FIXED_TAG)])
     built = builder.names()
     builder.remove(sorted(_superseded(built, f"localhost/{image.repository}:", {name})))
     return tag
@@ -104,6 +114,14 @@ def _build_as_it_is(instance: Instance, builder: Buildah, image: Image, built: s
             return tag
         say("  the sources have changed meanwhile; building again")
     raise ClusterError("the sources change all the time. Try: again, without editing them")
+
+
+def _forget(instance: Instance, image: Image, kept: Sequence[str]) -> None:
+    """Remove all but the last few images, so that the disk does not fill."""
+    names = {f"{NODE_PREFIX}{name}" for name in kept} | {_node_name(image, FIXED_TAG)}
+    old = _superseded(image_names(instance), _node_name(image, ""), names)
+    if old:
+        remove_images(instance, sorted(old))
 
 
 def _superseded(names: set[str], prefix: str, keep: set[str]) -> set[str]:

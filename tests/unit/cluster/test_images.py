@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import buildah, current, images
-from tests.cluster.containers import single_program_image
+from tests.cluster.containers import single_program_image, unnamed_records
 from tests.cluster.settings import REPOSITORY, ClusterError
 from tests.cluster.sources import IMAGES, Image, content_tag, find_image
 
@@ -68,6 +68,23 @@ def test_superseded_tags_are_those_of_the_same_image_but_the_kept() -> None:
     names = {"r/wpsjobs-operator:a", "r/wpsjobs-operator:b", "r/wpsjobs-operator-builder:latest"}
     found = images._superseded(names, "r/wpsjobs-operator:", {"r/wpsjobs-operator:b"})
     assert found == {"r/wpsjobs-operator:a"}
+
+
+def test_the_last_few_images_stay_on_the_node_the_newest_first() -> None:
+    earlier = [f"x:{number}" for number in range(9)]
+    assert images.newest_first("x:new", earlier)[:2] == ["x:new", "x:0"]
+    assert images.newest_first("x:3", earlier)[:3] == ["x:3", "x:0", "x:1"]
+    assert len(images.newest_first("x:new", earlier)) == images.KEPT_ON_NODE
+
+
+def test_records_without_a_name_go_when_their_image_has_none_left() -> None:
+    listing = """\
+REF                     TYPE  DIGEST      SIZE
+docker.io/library/x:1   oci   sha256:aaa  1 MiB
+sha256:111              oci   sha256:aaa  1 MiB
+sha256:222              oci   sha256:bbb  1 MiB
+"""
+    assert unnamed_records(listing) == ["sha256:222"]
 
 
 def docker_archive(layers: list[bytes], config: bytes) -> tuple[io.BytesIO, list[str]]:
