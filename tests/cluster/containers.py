@@ -34,9 +34,10 @@ def import_image(instance: Instance, archive: Path) -> None:
     ctr(instance, "images", "import", str(archive))
 
 
-def remove_images(instance: Instance, names: list[str]) -> None:
+def remove_images(instance: Instance, names: set[str]) -> None:
     """Remove images, and the nameless records that Kubernetes' interface made of them."""
-    ctr(instance, "images", "remove", *names)
+    if names:
+        ctr(instance, "images", "remove", *sorted(names))
     nameless = unnamed_records(ctr(instance, "images", "list"))
     if nameless:
         ctr(instance, "images", "remove", "--sync", *nameless)

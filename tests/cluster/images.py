@@ -119,9 +119,7 @@ def _build_as_it_is(instance: Instance, builder: Buildah, image: Image, built: s
 def _forget(instance: Instance, image: Image, kept: Sequence[str]) -> None:
     """Remove all but the last few images, so that the disk does not fill."""
     names = {f"{NODE_PREFIX}{name}" for name in kept} | {_node_name(image, FIXED_TAG)}
-    old = _superseded(image_names(instance), _node_name(image, ""), names)
-    if old:
-        remove_images(instance, sorted(old))
+    remove_images(instance, _superseded(image_names(instance), _node_name(image, ""), names))
 
 
 def _superseded(names: set[str], prefix: str, keep: set[str]) -> set[str]:
