@@ -19,6 +19,7 @@ from tests.cluster.processes import (
     same_process,
     start_daemon,
 )
+from tests.cluster.progress import wait_until
 
 STAT = "4711 (a) (b c) S " + " ".join(str(number) for number in range(1, 50))
 RECORD = PidRecord(pid=4711, start_ticks=19, boot_id="boot")
@@ -75,6 +76,8 @@ def test_a_daemon_is_known_again_and_ends_by_force_if_it_must(tmp_path: Path) ->
     command = [sys.executable, "-c", code, mark]
     with start_daemon(command, log, pid_file) as process:
         try:
+            # Before it is ready it may be in the midst of its exec, without a command line.
+            assert wait_until(lambda: "ready" in log.read_text(), 10)
             assert pid_file.pid() == process.pid
             assert processes_with_command(command) == [process.pid]
             pid_file.stop(0.2)
