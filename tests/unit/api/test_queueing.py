@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from tests.unit.controller.objects import NOW, queue, wpsjob
 from wpsjobs.api.queueing import place
 from wpsjobs.api.times import format_time
-
-from tests.unit.controller.objects import NOW, queue, wpsjob
 
 
 def _at(seconds: float) -> str:
