@@ -91,12 +91,19 @@ def node_targets(instance: Instance) -> list[Target]:
 def helm_target(instance: Instance) -> Target:
     """Helm's command line."""
     module = "helm.sh/helm/v3"
+    # Without a cluster to ask, helm takes itself for one of Kubernetes 1.20.
+    major, minor, _ = instance.versions.kubernetes.removeprefix("v").split(".", 2)
+    kubernetes = {
+        f"{module}/pkg/{place}.k8sVersion{part}": number
+        for place in ("chartutil", "lint/rules")
+        for part, number in (("Major", major), ("Minor", minor))
+    }
     return Target(
         name="helm",
         version=instance.versions.helm,
         module=module,
         packages={"helm": f"{module}/cmd/helm"},
-        variables={f"{module}/internal/version.version": instance.versions.helm},
+        variables={f"{module}/internal/version.version": instance.versions.helm, **kubernetes},
     )
 
 
