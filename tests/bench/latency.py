@@ -79,7 +79,7 @@ def figures(bare: list[float], executes: list[float]) -> list[Figure]:
 
 
 def _range(times: list[float]) -> str:
-    return f"{min(times):.2f}–{max(times):.2f} s"
+    return f"{min(times):.2f}-{max(times):.2f} s"
 
 
 def main() -> None:
