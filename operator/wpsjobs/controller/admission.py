@@ -27,14 +27,20 @@ class Verdicts:
 
 
 def judge(
-    view: View, queue: WpsQueue, new: Sequence[WpsJob], now: datetime, *, settling: bool
+    view: View,
+    queue: WpsQueue,
+    new: Sequence[WpsJob],
+    now: datetime,
+    *,
+    arriving: Sequence[WpsJob] = (),
+    settling: bool,
 ) -> Verdicts:
     """The verdicts on the queued WpsJobs of *queue* and on *new* ones of it.
 
     Everything that is decided here counts at both places, still waiting and already holding a
     slot, for the writes can fail one by one; the next round counts what has become of them. While
     room is being made (*settling* says so, or something leaves the queue now), nobody is refused:
-    the verdict is left to the next round.
+    the verdict is left to the next round. Those *arriving* are on their way into the queue.
     """
     verdicts = Verdicts()
     queued = [job for job in view.of_queue(queue.metadata.name) if is_queued(job)]
@@ -56,7 +62,7 @@ def judge(
         ):
             verdicts.admitted.append(job)
             settling = settling or not is_new
-    _admit_to_queue(verdicts, queue, queued, new, settling=settling)
+    _admit_to_queue(verdicts, queue, [*queued, *arriving], new, settling=settling)
     return verdicts
 
 

@@ -34,7 +34,8 @@ _NEVER_REPEATED = frozenset({Reason.CLIENT_ERROR, Reason.BAD_REQUEST, Reason.CAN
 def advance(view: View, job: WpsJob, now: datetime, plan: Plan) -> None:
     """Put the next step of a WpsJob that holds a slot into *plan*."""
     attempt = view.attempt(job)
-    if attempt.job is None and not attempt.pods and job.status.started_at is None:
+    unbegun = attempt.job is None and not attempt.pods and job.status.started_at is None
+    if unbegun and _mark(job) is None:
         plan.add(*_begin(view, job, now))
     elif not attempt.can_run and _pod_to_come(attempt, now) > 0:
         plan.wake(_pod_to_come(attempt, now))

@@ -88,7 +88,16 @@ def take_over(view: View, now: datetime) -> list[Action]:
 def _serve(
     view: View, queue: WpsQueue, new: list[WpsJob], now: datetime, plan: Plan, *, settling: bool
 ) -> None:
-    verdicts = admission.judge(view, queue, new, now, settling=settling)
+    # A relaunch or a retry that goes into the queue in this very round takes a place in it.
+    arriving = [
+        action.job
+        for action in plan.actions
+        if isinstance(action, PatchStatus)
+        and action.job.spec.queue == queue.metadata.name
+        and action.patch.get("phase") == Phase.ACCEPTED
+        and not is_queued(action.job)
+    ]
+    verdicts = admission.judge(view, queue, new, now, arriving=arriving, settling=settling)
     for job in verdicts.admitted:
         try:
             plan.add(lifecycle.launch(view, job, now))

@@ -199,13 +199,14 @@ class Loop:
         for _ in range(MAX_ROUNDS):
             await self._observe(served)
             served.due_at = float("inf")  # any news from here on makes it due again
-            plan = decide(served.state.view(), self._now())
+            view = served.state.view()
+            plan = decide(view, self._now())
             for job, error in plan.problems:
                 logger.error("WpsJob left alone", job=job.metadata.key, exc_info=error)
-            accounting.account_queues(plan)
             self._put_off_counts(served, plan)
             self._put_off_refused(served, plan)
             if not plan.actions:
+                accounting.account_queues(view)
                 break
             await self._apply(served, plan.actions)
         else:
@@ -380,7 +381,14 @@ class Loop:
         return True
 
     async def _launch(self, served: _Served, action: Launch) -> None:
-        if action.admission is not None and not await self._patch(served, action.admission):
+        if action.admission is None:
+            # The slot was taken long ago, perhaps by a WpsJob that is gone or dismissed by now.
+            metadata = action.job.metadata
+            await self._read(served, Kind.WPSJOB, metadata)
+            known = served.state.wpsjobs.get(metadata.name)
+            if known is None or known.metadata.resource_version != metadata.resource_version:
+                return
+        elif not await self._patch(served, action.admission):
             return
         raw = await self._cluster.create_kubernetes_job(action.manifest)
         pass_by(CrashPoint.AFTER_CREATION)

@@ -674,3 +674,18 @@ def test_each_reason_of_a_patch_is_one_of_the_known() -> None:
     for code in (0, 1, *ExitCode):
         patch = only_patch(view(wpsjob("a", status=started("a")), children=ended("a", code)))
         assert patch["reason"] in list(Reason)
+
+
+def test_a_relaunch_in_the_same_round_takes_a_place_in_the_queue() -> None:
+    """At no instant are more let in than maxQueued, whichever write comes first."""
+    failing, fresh = wpsjob("a", status=started("a")), wpsjob("b", version=20)
+    queues = [queue(parallelism=1, maxQueued=1)]
+    actions = plan(view(failing, fresh, queues=queues, children=ended("a", 137))).actions
+    assert [action.job.metadata.name for action in actions] == ["a"]  # type: ignore[union-attr]
+
+
+def test_an_attempt_that_could_not_start_is_not_begun_again_when_it_is_gone() -> None:
+    entry = {"number": 1, "jobName": "a-1", "reason": "CannotStart"}
+    job = wpsjob("a", status=scheduled("a", attempts=[entry], reason="CannotStart"))
+    patch = only_patch(view(job))
+    assert (patch["phase"], patch["reason"]) == ("Failed", "CannotStart")

@@ -1,0 +1,493 @@
+"""An API server, its Kubernetes Job controller and kubelets, and the operator, in virtual time.
+
+Everything is driven from outside, one step after the other, so that a run is repeated exactly by
+its steps. The operator's own ``Loop`` does the work; ``Client`` stands in for ``Cluster`` and can
+fail before or after a write is done, or take the operator down with it. News of the watches waits
+in a list until it is delivered: late, in another order, or never.
+
+``Server`` looks at each write and raises ``ViolationError`` where an invariant of the design is
+broken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from tests.unit.controller.objects import NAMESPACE, NOW
+from wpsjobs.api.names import LABEL_ATTEMPT, LABEL_WPSJOB_UID
+from wpsjobs.api.phases import FINISHED, LAUNCHED, Phase
+from wpsjobs.api.resources import Metadata, WpsJob
+from wpsjobs.api.times import format_time
+from wpsjobs.controller import loop as loop_module
+from wpsjobs.controller.children import KUBERNETES_JOB_LABEL, Children, KubernetesJob, Pod
+from wpsjobs.controller.cluster import ClusterError, ConflictError, GoneError, Listing
+from wpsjobs.controller.loop import Loop
+from wpsjobs.controller.settings import Settings
+from wpsjobs.controller.state import Kind
+from wpsjobs.controller.view import holds_slot, is_queued
+
+Raw = dict[str, Any]
+
+ARROWS: Mapping[str, set[str]] = {
+    "": {"Rejected", "Failed", "Dismissed", "Paused", "Accepted", "Scheduled"},
+    "Accepted": {"Scheduled", "Paused", "Dismissed"},
+    "Scheduled": {"Started", "Accepted", "Succeeded", "Failed", "Dismissed", "Paused"},
+    "Started": {"Succeeded", "Failed", "Dismissed", "Paused", "Accepted"},
+    "Paused": {"Accepted", "Scheduled", "Started", "Succeeded", "Failed", "Dismissed"},
+    "Succeeded": {"Accepted"},
+    "Failed": {"Accepted"},
+    "Dismissed": {"Accepted"},
+    "Rejected": set(),
+}
+"""The phases' table of the design, section 3."""
+
+
+class ViolationError(AssertionError):
+    """An invariant of the design is broken."""
+
+
+class Crash(BaseException):  # no Exception: nothing in the operator may survive it
+    """The operator is killed here."""
+
+
+@dataclass
+class Clock:
+    """Wall clock and monotonic clock, which only move when they are told."""
+
+    seconds: float = 0.0
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class Server:
+    """The objects, with optimistic concurrency, and the referee."""
+
+    clock: Clock
+    version: int = 100
+    objects: dict[Kind, dict[str, Raw]] = field(default_factory=lambda: {kind: {} for kind in Kind})
+    news: list[tuple[Kind, str, Raw]] = field(default_factory=list)
+    """All that watches tell, from the beginning."""
+    launched: Counter[tuple[str, int]] = field(default_factory=Counter)
+    sequences: dict[int, str] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    """UIDs of the WpsJobs that the operator tried to patch in this pass."""
+
+    # -- what any client may do ----------------------------------------------------------------
+
+    def create(self, kind: Kind, name: str, raw: Mapping[str, Any]) -> Raw:
+        if name in self.objects[kind]:
+            raise ConflictError(f"{name} exists", 409)
+        if kind is Kind.KUBERNETES_JOB:
+            self._judge_launch(raw)
+        made = copy.deepcopy(dict(raw))
+        made["metadata"] = {
+            **made.get("metadata", {}),
+            "name": name,
+            "namespace": NAMESPACE,
+            "uid": f"{kind.lower()}-{name}-{self.version + 1}",
+            "creationTimestamp": format_time(self.clock.now()),
+            "generation": 1,
+        }
+        return self._store(kind, made, "ADDED")
+
+    def get(self, kind: Kind, name: str, uid: str | None = None) -> Raw:
+        raw = self.objects[kind].get(name)
+        if raw is None or (uid is not None and raw["metadata"]["uid"] != uid):
+            raise GoneError(f"{kind} {name} is gone", 404)
+        return copy.deepcopy(raw)
+
+    def patch(
+        self,
+        kind: Kind,
+        name: str,
+        part: str,
+        changes: Mapping[str, Any],
+        metadata: Metadata | None = None,
+    ) -> Raw:
+        raw = self.get(kind, name, metadata.uid if metadata else None)
+        if metadata and int(raw["metadata"]["resourceVersion"]) != metadata.resource_version:
+            raise ConflictError(f"{kind} {name} has changed", 409)
+        fields = {**raw.get(part, {}), **json.loads(json.dumps(dict(changes)))}
+        after = {**raw, part: {key: value for key, value in fields.items() if value is not None}}
+        if kind is Kind.WPSJOB and part == "status":
+            self._judge_status(WpsJob.from_raw(raw), WpsJob.from_raw(after))
+        if after == raw:
+            return raw
+        return self._store(kind, after, "MODIFIED")
+
+    def remove(self, kind: Kind, name: str) -> None:
+        raw = self.objects[kind].pop(name)
+        self.version += 1
+        raw["metadata"]["resourceVersion"] = str(self.version)
+        self.news.append((kind, "DELETED", copy.deepcopy(raw)))
+
+    def delete(self, kind: Kind, name: str, uid: str | None = None) -> None:
+        """In the foreground for a Kubernetes Job: it goes after its pods."""
+        raw = self.get(kind, name, uid)
+        if kind is not Kind.KUBERNETES_JOB:
+            self.remove(kind, name)
+        elif "deletionTimestamp" not in raw["metadata"]:
+            raw["metadata"]["deletionTimestamp"] = format_time(self.clock.now())
+            self._store(kind, raw, "MODIFIED")
+
+    def _store(self, kind: Kind, raw: Raw, event: str) -> Raw:
+        self.version += 1
+        raw["metadata"]["resourceVersion"] = str(self.version)
+        self.objects[kind][raw["metadata"]["name"]] = raw
+        self.news.append((kind, event, copy.deepcopy(raw)))
+        return copy.deepcopy(raw)
+
+    # -- the truth, as the referee has it ------------------------------------------------------
+
+    def wpsjobs(self) -> list[WpsJob]:
+        return [WpsJob.from_raw(raw) for raw in self.objects[Kind.WPSJOB].values()]
+
+    def children(self) -> Children:
+        return Children(
+            [KubernetesJob.from_raw(raw) for raw in self.objects[Kind.KUBERNETES_JOB].values()],
+            [Pod.from_raw(raw) for raw in self.objects[Kind.POD].values()],
+        )
+
+    def queue(self) -> Raw:
+        return self.objects[Kind.WPSQUEUE]["default"]["spec"]
+
+    def held(self) -> set[str]:
+        held = {job.metadata.name for job in self.wpsjobs() if holds_slot(job)}
+        return held | {origin.wpsjob for origin in self.children().able_to_run()}
+
+    def _judge_status(self, before: WpsJob, after: WpsJob) -> None:
+        name = before.metadata.name
+        old, new = before.status.phase or "", after.status.phase or ""
+        if old != new and new not in ARROWS[old]:
+            raise ViolationError(f"{name}: there is no arrow from {old!r} to {new!r}")
+        if before.status.sequence is None and after.status.sequence is not None:
+            if after.status.sequence != before.metadata.resource_version:
+                raise ViolationError(f"{name}: the sequence is not the version at first sight")
+            other = self.sequences.setdefault(after.status.sequence, before.metadata.uid)
+            if other != before.metadata.uid:
+                raise ViolationError(f"{name}: the sequence {after.status.sequence} is used twice")
+        elif before.status.sequence != after.status.sequence:
+            raise ViolationError(f"{name}: the sequence has changed")
+        if new == Phase.SCHEDULED and old in ("", Phase.ACCEPTED):
+            self._judge_admission(before)
+        if new in (Phase.ACCEPTED, Phase.PAUSED) and old == "":
+            queued = sum(is_queued(job) for job in self.wpsjobs())
+            if queued >= self.queue()["maxQueued"]:
+                raise ViolationError(f"{name} is let in although {queued} are waiting")
+        if new in FINISHED - {Phase.REJECTED} and old in {*LAUNCHED, Phase.PAUSED}:
+            running = {origin.uid for origin in self.children().able_to_run()}
+            if before.metadata.uid in running:
+                raise ViolationError(f"{name} is {new} while a pod of it can run")
+
+    def _judge_admission(self, job: WpsJob) -> None:
+        name, held = job.metadata.name, self.held() - {job.metadata.name}
+        if len(held) >= self.queue()["parallelism"]:
+            raise ViolationError(f"{name} is admitted although slots are held by {sorted(held)}")
+        able = {origin.wpsjob for origin in self.children().able_to_run()}
+        if name in able:
+            raise ViolationError(f"{name} is admitted while an old pod of it can run")
+        if job.status.attempt:
+            return  # a relaunch goes to the head
+        for other in self.wpsjobs():
+            if (
+                other.status.phase is Phase.ACCEPTED
+                and not other.status.attempt
+                and other.sequence < job.sequence
+                and other.metadata.uid not in self.touched
+                and other.metadata.name not in able
+                and not (other.spec.cancel or other.spec.suspend)
+            ):
+                raise ViolationError(f"{name} overtakes {other.metadata.name}")
+
+    def _judge_launch(self, raw: Mapping[str, Any]) -> None:
+        labels = raw["metadata"]["labels"]
+        uid, attempt = labels[LABEL_WPSJOB_UID], int(labels[LABEL_ATTEMPT])
+        self.launched[uid, attempt] += 1
+        if self.launched[uid, attempt] > 1:
+            raise ViolationError(f"attempt {attempt} of {uid} is launched twice")
+        if uid in {origin.uid for origin in self.children().able_to_run()}:
+            raise ViolationError(
+                f"attempt {attempt} of {uid} is launched while another one can run"
+            )
+        for job in self.wpsjobs():
+            if job.metadata.uid == uid and job.status.attempt != attempt:
+                raise ViolationError(f"attempt {attempt} of {uid} was not written down before")
+
+    # -- Kubernetes' own controllers -----------------------------------------------------------
+
+    def can_step(self) -> list[tuple[str, str]]:
+        """What the Kubernetes Job controller, kubelets and the garbage collector could do next."""
+        steps = []
+        pods: dict[str, list[str]] = {}
+        for name, raw in self.objects[Kind.POD].items():
+            pods.setdefault(raw["metadata"]["labels"][KUBERNETES_JOB_LABEL], []).append(name)
+            if raw["status"]["phase"] == "Pending":
+                steps.append(("run", name))
+            elif raw["status"]["phase"] == "Running":
+                steps.append(("end", name))
+        uids = {raw["metadata"]["uid"] for raw in self.objects[Kind.WPSJOB].values()}
+        for name, raw in self.objects[Kind.KUBERNETES_JOB].items():
+            metadata, mine = raw["metadata"], pods.get(name, [])
+            if "deletionTimestamp" in metadata:
+                steps.append(("reap", name))
+            elif metadata["ownerReferences"][0]["uid"] not in uids:
+                steps.append(("collect", name))
+            elif not raw.get("status", {}).get("conditions"):
+                if not mine:
+                    steps.append(("pod", name))
+                elif self.objects[Kind.POD][mine[0]]["status"]["phase"] in ("Succeeded", "Failed"):
+                    steps.append(("conclude", name))
+        return sorted(steps)
+
+    def step(self, what: str, name: str, code: int = 0) -> None:
+        """One of ``can_step``; *code* is the exit code of a pod that ends."""
+        if what == "pod":
+            self._make_pod(name)
+        elif what == "run":
+            state = {"running": {"startedAt": format_time(self.clock.now())}}
+            self._tell_pod(name, "Running", state)
+        elif what == "end":
+            times = {"startedAt": format_time(self.clock.now())}
+            times["finishedAt"] = format_time(self.clock.now())
+            phase = "Succeeded" if code == 0 else "Failed"
+            self._tell_pod(name, phase, {"terminated": {"exitCode": code, **times}})
+        elif what == "conclude":
+            self._conclude(name)
+        elif what == "collect":
+            self.delete(Kind.KUBERNETES_JOB, name)
+        else:
+            self._reap(name)
+
+    def _make_pod(self, kubernetes_job: str) -> None:
+        labels = self.objects[Kind.KUBERNETES_JOB][kubernetes_job]["metadata"]["labels"]
+        labels = {**labels, KUBERNETES_JOB_LABEL: kubernetes_job}
+        raw = {"metadata": {"labels": labels}, "spec": {}, "status": {"phase": "Pending"}}
+        self.create(Kind.POD, f"{kubernetes_job}-abcde", raw)
+
+    def _tell_pod(self, name: str, phase: str, state: Mapping[str, Any]) -> None:
+        statuses = [{"name": "worker", "state": dict(state)}]
+        self.patch(Kind.POD, name, "status", {"phase": phase, "containerStatuses": statuses})
+
+    def _conclude(self, kubernetes_job: str) -> None:
+        pod = self.objects[Kind.POD][f"{kubernetes_job}-abcde"]
+        kind = "Complete" if pod["status"]["phase"] == "Succeeded" else "Failed"
+        condition = {"type": kind, "status": "True"}
+        condition["lastTransitionTime"] = format_time(self.clock.now())
+        self.patch(Kind.KUBERNETES_JOB, kubernetes_job, "status", {"conditions": [condition]})
+
+    def _reap(self, kubernetes_job: str) -> None:
+        """A pod of it ends, then goes, then it goes itself: one of these a step."""
+        pod = self.objects[Kind.POD].get(f"{kubernetes_job}-abcde")
+        if pod is None:
+            self.remove(Kind.KUBERNETES_JOB, kubernetes_job)
+        elif pod["status"]["phase"] in ("Pending", "Running"):
+            self.step("end", pod["metadata"]["name"], 143)
+        else:
+            self.remove(Kind.POD, pod["metadata"]["name"])
+
+
+FAULTS = ("", "", "", "", "lost", "late", "crash before", "crash after")
+"""What may happen to a write: nothing, not done, done without an answer, or the operator dies."""
+
+
+class Client:
+    """In the place of ``Cluster``: one life of the operator."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.faults: list[str] = []
+        """Of the next writes, in order; none is left means no fault."""
+        self.dead = False
+
+    def _alive(self) -> None:
+        if self.dead:
+            raise Crash
+
+    async def _write(self, do: Any) -> Any:
+        self._alive()
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault == "lost":
+            raise ClusterError("no answer, and not done")
+        if fault == "crash before":
+            self.dead = True
+            raise Crash
+        result = do()
+        if fault == "late":
+            raise ClusterError("no answer, but done")
+        if fault == "crash after":
+            self.dead = True
+            raise Crash
+        return result
+
+    async def listing(self, kind: Kind, _: str) -> Listing:
+        self._alive()
+        items = [copy.deepcopy(raw) for raw in self.server.objects[kind].values()]
+        if kind is Kind.WPSJOB:
+            items = [raw for raw in items if raw.get("status", {}).get("phase") not in FINISHED]
+        return Listing(items, self.server.version)
+
+    async def finished(self, _: str) -> AsyncIterator[Listing]:
+        self._alive()
+        for phase in sorted(FINISHED):
+            items = [
+                copy.deepcopy(raw)
+                for raw in self.server.objects[Kind.WPSJOB].values()
+                if raw.get("status", {}).get("phase") == phase
+            ]
+            yield Listing(items, self.server.version)
+
+    async def get(self, kind: Kind, metadata: Metadata) -> Raw:
+        self._alive()
+        return self.server.get(kind, metadata.name, metadata.uid)
+
+    async def warnings(self, _: Metadata) -> str:
+        return ""
+
+    async def patch_status(self, kind: Kind, metadata: Metadata, status: Mapping[str, Any]) -> Raw:
+        self.server.touched.add(metadata.uid)
+        patched: Raw = await self._write(
+            lambda: self.server.patch(kind, metadata.name, "status", status, metadata)
+        )
+        return patched
+
+    async def patch_counts(self, kind: Kind, metadata: Metadata, status: Mapping[str, Any]) -> Raw:
+        patched: Raw = await self._write(
+            lambda: self.server.patch(kind, metadata.name, "status", status)
+        )
+        return patched
+
+    async def create_kubernetes_job(self, manifest: Mapping[str, Any]) -> Raw:
+        metadata = manifest["metadata"]
+
+        def create() -> Raw:
+            there = self.server.objects[Kind.KUBERNETES_JOB].get(metadata["name"])
+            if there is None:
+                return self.server.create(Kind.KUBERNETES_JOB, metadata["name"], manifest)
+            owner = metadata["ownerReferences"][0]["uid"]
+            if there["metadata"]["ownerReferences"][0]["uid"] != owner:
+                raise ConflictError("another one's", 409)
+            return copy.deepcopy(there)
+
+        made: Raw = await self._write(create)
+        return made
+
+    async def delete(self, kind: Kind, metadata: Metadata) -> None:
+        def delete() -> None:
+            raw = self.server.objects[kind].get(metadata.name)
+            if raw is None or raw["metadata"]["uid"] != metadata.uid:
+                return
+            if kind is Kind.WPSJOB:
+                self._judge_expiry(WpsJob.from_raw(raw))
+            self.server.delete(kind, metadata.name)
+
+        await self._write(delete)
+
+    def _judge_expiry(self, job: WpsJob) -> None:
+        ttl, end = job.spec.lifetimes.ttl_seconds_after_finished, job.status.finished_at
+        due = end is not None and ttl is not None and ttl >= 0
+        if not job.finished or not due or end is None or ttl is None:
+            raise ViolationError(f"{job.metadata.name} is deleted though it does not expire")
+        if self.server.clock.now() < end + timedelta(seconds=ttl):
+            raise ViolationError(f"{job.metadata.name} is deleted before it expires")
+
+    async def post_event(self, *_: object) -> None:
+        self._alive()
+
+
+class Simulation:
+    """A namespace with a queue, a process and an operator. Use it as a context manager."""
+
+    def __init__(self, *, parallelism: int = 2, max_queued: int = 3) -> None:
+        self.clock = Clock()
+        self.server = Server(self.clock)
+        self._running = asyncio.new_event_loop()
+        self._real_time = loop_module.time
+        loop_module.time = SimpleNamespace(monotonic=self.clock.monotonic)  # type: ignore[assignment]
+        backoff = {"initialSeconds": 2, "factor": 2, "maxSeconds": 10}
+        spec = {"parallelism": parallelism, "maxQueued": max_queued, "backoff": backoff}
+        spec["keepPodsSeconds"] = 30
+        self.server.create(Kind.WPSQUEUE, "default", {"spec": spec})
+        self.server.create(Kind.WPSPROCESS, "echo", {"spec": {"identifier": "Echo"}})
+        self.crashes = 0
+        self.start_operator()
+
+    def __enter__(self) -> Simulation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop_module.time = self._real_time
+        self._running.close()
+
+    def start_operator(self) -> None:
+        """A new life: it knows nothing, and its watches begin now."""
+        self.client = Client(self.server)
+        self.loop = Loop(self.client, Settings(), self.clock.now)  # type: ignore[arg-type]
+        self.loop.lead([NAMESPACE], clean=True)
+        self.pending: list[tuple[Kind, str, Raw]] = []
+        self._told = len(self.server.news)
+
+    # -- users ---------------------------------------------------------------------------------
+
+    def create(self, name: str, **spec: Any) -> None:
+        spec = {"process": "Echo", "queue": "default", "retries": 0, **spec}
+        self.server.create(Kind.WPSJOB, name, {"spec": spec})
+
+    def edit(self, name: str, **spec: Any) -> None:
+        self.server.patch(Kind.WPSJOB, name, "spec", spec)
+
+    # -- the operator --------------------------------------------------------------------------
+
+    def collect_news(self) -> None:
+        self.pending += self.server.news[self._told :]
+        self._told = len(self.server.news)
+
+    def deliver(self, indexes: Iterable[int] | None = None, *, drop: bool = False) -> None:
+        """Give the operator the pending news at *indexes*, in that order; None is all."""
+        self.collect_news()
+        chosen = list(range(len(self.pending))) if indexes is None else list(indexes)
+        for index in chosen:
+            kind, event, raw = self.pending[index]
+            if not drop:
+                self.loop.notice(kind, event, copy.deepcopy(raw))
+        left = set(range(len(self.pending))) - set(chosen)
+        self.pending = [self.pending[index] for index in sorted(left)]
+
+    def turn(self, faults: Iterable[str] = ()) -> None:
+        """One pass of the operator; where it crashes, another one starts."""
+        self.client.faults = list(faults)
+        self.server.touched.clear()
+        (served,) = self.loop._served.values()
+        try:
+            self._running.run_until_complete(self.loop._pass(served))
+        except ClusterError:
+            pass  # the next pass goes on from there
+        except Crash:
+            self.crashes += 1
+            self.start_operator()
+        finally:
+            self.client.faults = []
+
+    def settle(self, seconds: float = 600.0) -> None:
+        """No more faults: all steps are done and all news comes, for some time."""
+        until = self.clock.seconds + seconds
+        while self.clock.seconds < until:
+            self.clock.seconds += 10.0
+            while steps := self.server.can_step():
+                for what, name in steps:
+                    if (what, name) in self.server.can_step():
+                        self.server.step(what, name)
+            self.deliver()
+            self.turn()
