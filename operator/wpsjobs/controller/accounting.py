@@ -9,7 +9,8 @@ from prometheus_client import Histogram
 from wpsjobs.api.phases import FINISHED, Phase, Reason
 from wpsjobs.api.times import parse_time
 from wpsjobs.controller import metrics
-from wpsjobs.controller.actions import PatchQueueStatus, PatchStatus, Plan
+from wpsjobs.controller.actions import PatchStatus
+from wpsjobs.controller.view import View, is_queued
 
 
 def account(action: PatchStatus) -> None:
@@ -20,23 +21,27 @@ def account(action: PatchStatus) -> None:
     labels = {"namespace": job.metadata.namespace, "process": job.spec.process}
     if phase in FINISHED:
         metrics.FINISHED.labels(**labels, phase=str(phase)).inc()
-        if job.status.started_at is not None:
-            _observe(metrics.RUN_SECONDS, labels, job.status.started_at, action, "finishedAt")
-    elif phase is Phase.STARTED and job.status.accepted_at is not None:
-        _observe(metrics.WAIT_SECONDS, labels, job.status.accepted_at, action, "startedAt")
+        if phase == Phase.REJECTED:
+            metrics.REJECTED.labels(**labels, reason=str(action.patch["reason"])).inc()
+        # A pod can be through before the kubelet tells that it runs.
+        began = job.status.started_at or job.status.scheduled_at
+        if began is not None and job.status.phase != Phase.ACCEPTED:
+            _observe(metrics.RUN_SECONDS, labels, began, action, "finishedAt")
+    elif phase == Phase.SCHEDULED and job.status.attempt == 0:
+        since = job.status.accepted_at or parse_time(str(action.patch["scheduledAt"]))
+        _observe(metrics.WAIT_SECONDS, labels, since, action, "scheduledAt")
     elif action.patch.get("reason") is Reason.RELAUNCH:
         attempts = action.patch.get("attempts") or [{}]
         reason = str(attempts[-1].get("reason"))
         metrics.RESTARTS.labels(**labels, reason=reason).inc()
 
 
-def account_queues(plan: Plan) -> None:
-    """Set the gauges of the queues whose counts changed."""
-    for action in plan.actions:
-        if isinstance(action, PatchQueueStatus):
-            labels = {"namespace": action.queue.namespace, "queue": action.queue.name}
-            metrics.QUEUED.labels(**labels).set(action.status["queued"])
-            metrics.RUNNING.labels(**labels).set(action.status["running"])
+def account_queues(view: View) -> None:
+    """Set the gauges of all queues."""
+    for name, queue in view.queues.items():
+        labels = {"namespace": queue.metadata.namespace, "queue": name}
+        metrics.QUEUED.labels(**labels).set(sum(map(is_queued, view.of_queue(name))))
+        metrics.RUNNING.labels(**labels).set(len(view.held_slots(name)))
 
 
 def _observe(

@@ -13,18 +13,21 @@ RUNNING = Gauge("wpsjobs_running", "Slots in use", ["namespace", "queue"])
 FINISHED = Counter(
     "wpsjobs_finished_total", "WpsJobs that ended", ["namespace", "process", "phase"]
 )
+REJECTED = Counter(
+    "wpsjobs_rejected_total", "WpsJobs that were refused", ["namespace", "process", "reason"]
+)
 RESTARTS = Counter(
     "wpsjobs_restarts_total", "Attempts that were repeated", ["namespace", "process", "reason"]
 )
 WAIT_SECONDS = Histogram(
     "wpsjobs_wait_seconds",
-    "From the acceptance to the start of an attempt",
+    "From the acceptance to the slot of the first attempt",
     ["namespace", "process"],
     buckets=_SECONDS,
 )
 RUN_SECONDS = Histogram(
     "wpsjobs_run_seconds",
-    "From the start of the last attempt to its end",
+    "From the start of the last attempt to the end",
     ["namespace", "process"],
     buckets=_SECONDS,
 )
