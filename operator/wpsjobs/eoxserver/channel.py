@@ -55,9 +55,12 @@ class Channel:
             raise ChannelError(f"unexpected message {kind}")
         return str(message["uid"])
 
-    def finalise(self, message: str) -> None:
-        """Wait until the API server holds that the response is about to turn final."""
+    def ask_to_finalise(self, message: str) -> None:
+        """Ask the API server to hold that the response is about to turn final."""
         self._send(Kind.FINALISING, message=message)
+
+    def await_grant(self) -> None:
+        """Wait until it does."""
         kind, _ = self._receive()
         if kind is not Kind.GRANTED:
             raise ChannelError(f"unexpected message {kind}")

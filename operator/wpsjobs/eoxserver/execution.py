@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wpsjobs.api.attempt import Environment, ExitCode, TerminationMessage
+from wpsjobs.api.crashpoints import CrashPoint, is_here
 from wpsjobs.api.request import ExecuteRequest, RequestError
 from wpsjobs.api.resources import WpsJob
 
@@ -312,12 +313,22 @@ class Execution:
         """Make *document* the final response, as the last act."""
         from wpsjobs.eoxserver.storage import Final  # noqa: PLC0415
 
+        _pass_by(CrashPoint.PROCESS_ENDED)
         staged = self._storage.stage_response(self._job.id, document)
         self._storage.write_final(self._job.id, Final(self._number, self._job.status.retries_seen))
-        self._channel.finalise(message)
+        self._channel.ask_to_finalise(message)
+        _pass_by(CrashPoint.FINALISING_ASKED)
+        self._channel.await_grant()
+        _pass_by(CrashPoint.FINALISING_HEARD)
         # Between the supervisor's "granted" and the exit there is nothing to wait for.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._storage.publish_staged(self._job.id, staged)
+        _pass_by(CrashPoint.DOCUMENT_FINAL)
+
+
+def _pass_by(point: CrashPoint) -> None:
+    if is_here(point):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _termination(error: BaseException) -> TerminationMessage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import selectors
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 from wpsjobs.api import channel
 from wpsjobs.api.attempt import ExitCode, TerminationMessage
 from wpsjobs.api.channel import Kind
+from wpsjobs.api.crashpoints import KILLED, CrashPoint, is_here
 from wpsjobs.worker.apiserver import ApiError, ApiServer
 from wpsjobs.worker.cgroup import oom_kills
 from wpsjobs.worker.child import Child, ChildEnd, reap
@@ -95,6 +97,7 @@ class Supervisor:
         self._drain()
         self._reporter.close(FLUSH_SECONDS)
         code, termination = self._verdict(end, oom_kills() > oom_before)
+        _pass_by(CrashPoint.CHILD_ENDED)
         self._say(code, termination)
         return int(code)
 
@@ -228,6 +231,7 @@ class Supervisor:
 
     def _grant(self) -> None:
         if self._stop is None:
+            _pass_by(CrashPoint.FINALISING_GRANTED)
             self._finalising_since = time.monotonic()
             self._tell(Kind.GRANTED)
 
@@ -318,3 +322,9 @@ class Supervisor:
             self._settings.termination_log.write_text(termination.to_json(), encoding="utf-8")
         except OSError as error:
             logger.warning("the termination message cannot be written: %s", error)
+
+
+def _pass_by(point: CrashPoint) -> None:
+    if is_here(point):
+        # As good as SIGKILL, which cannot be had here: the kernel ends all else in the container.
+        os._exit(KILLED)
