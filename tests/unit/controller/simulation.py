@@ -22,12 +22,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.unit.controller.objects import NAMESPACE, NOW
-from wpsjobs.api.names import LABEL_ATTEMPT, LABEL_WPSJOB_UID
+from wpsjobs.api.names import LABEL_ATTEMPT, LABEL_WPSJOB, LABEL_WPSJOB_UID
 from wpsjobs.api.phases import FINISHED, LAUNCHED, Phase
 from wpsjobs.api.resources import Metadata, WpsJob
 from wpsjobs.api.times import format_time
 from wpsjobs.controller import loop as loop_module
-from wpsjobs.controller.children import KUBERNETES_JOB_LABEL, Children, KubernetesJob, Pod
+from wpsjobs.controller.children import KUBERNETES_JOB_LABEL
 from wpsjobs.controller.cluster import ClusterError, ConflictError, GoneError, Listing
 from wpsjobs.controller.loop import Loop
 from wpsjobs.controller.settings import Settings
@@ -155,18 +155,29 @@ class Server:
     def wpsjobs(self) -> list[WpsJob]:
         return [WpsJob.from_raw(raw) for raw in self.objects[Kind.WPSJOB].values()]
 
-    def children(self) -> Children:
-        return Children(
-            [KubernetesJob.from_raw(raw) for raw in self.objects[Kind.KUBERNETES_JOB].values()],
-            [Pod.from_raw(raw) for raw in self.objects[Kind.POD].values()],
-        )
+    def able_to_run(self) -> dict[str, str]:
+        """Names by UID of the WpsJobs of which a pod runs or may still be made.
+
+        By other code than the operator's own, which may be the one that is wrong.
+        """
+        able, with_pods = {}, set()
+        for raw in self.objects[Kind.POD].values():
+            labels = raw["metadata"]["labels"]
+            with_pods.add(labels[KUBERNETES_JOB_LABEL])
+            if raw["status"]["phase"] not in ("Succeeded", "Failed"):
+                able[labels[LABEL_WPSJOB_UID]] = labels[LABEL_WPSJOB]
+        for name, raw in self.objects[Kind.KUBERNETES_JOB].items():
+            labels = raw["metadata"]["labels"]
+            if name not in with_pods and not raw.get("status", {}).get("conditions"):
+                able[labels[LABEL_WPSJOB_UID]] = labels[LABEL_WPSJOB]
+        return able
 
     def queue(self) -> Raw:
         return self.objects[Kind.WPSQUEUE]["default"]["spec"]
 
     def held(self) -> set[str]:
         held = {job.metadata.name for job in self.wpsjobs() if holds_slot(job)}
-        return held | {origin.wpsjob for origin in self.children().able_to_run()}
+        return held | set(self.able_to_run().values())
 
     def _judge_status(self, before: WpsJob, after: WpsJob) -> None:
         name = before.metadata.name
@@ -187,16 +198,15 @@ class Server:
             queued = sum(is_queued(job) for job in self.wpsjobs())
             if queued >= self.queue()["maxQueued"]:
                 raise ViolationError(f"{name} is let in although {queued} are waiting")
-        if new in FINISHED - {Phase.REJECTED} and old in {*LAUNCHED, Phase.PAUSED}:
-            running = {origin.uid for origin in self.children().able_to_run()}
-            if before.metadata.uid in running:
-                raise ViolationError(f"{name} is {new} while a pod of it can run")
+        left = old in {*LAUNCHED, Phase.PAUSED} and new in {*FINISHED, Phase.ACCEPTED}
+        if left and holds_slot(before) and before.metadata.uid in self.able_to_run():
+            raise ViolationError(f"{name} is {new} while a pod of it can run")
 
     def _judge_admission(self, job: WpsJob) -> None:
         name, held = job.metadata.name, self.held() - {job.metadata.name}
         if len(held) >= self.queue()["parallelism"]:
             raise ViolationError(f"{name} is admitted although slots are held by {sorted(held)}")
-        able = {origin.wpsjob for origin in self.children().able_to_run()}
+        able = set(self.able_to_run().values())
         if name in able:
             raise ViolationError(f"{name} is admitted while an old pod of it can run")
         if job.status.attempt:
@@ -218,7 +228,7 @@ class Server:
         self.launched[uid, attempt] += 1
         if self.launched[uid, attempt] > 1:
             raise ViolationError(f"attempt {attempt} of {uid} is launched twice")
-        if uid in {origin.uid for origin in self.children().able_to_run()}:
+        if uid in self.able_to_run():
             raise ViolationError(
                 f"attempt {attempt} of {uid} is launched while another one can run"
             )
