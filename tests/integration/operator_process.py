@@ -34,6 +34,8 @@ class Operator:
             "WPSJOBS_NAMESPACES": namespace,
             "WPSJOBS_PROBE_ADDRESS": "127.0.0.1",
             "WPSJOBS_PROBE_PORT": str(self.port),
+            # As a container that is started again in its pod: it need not wait for the Lease.
+            "WPSJOBS_IDENTITY": f"operator-of-{namespace}",
             **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -118,7 +118,7 @@ def test_killed_at_random_moments_every_wpsjob_runs_once_within_the_limits(
                 operator.start()
             return all(space.status(name).get("phase") == "Succeeded" for name in names)
 
-        space.wait(step, "all Succeeded", 90)
+        space.wait(step, "all Succeeded", 150)
     finally:
         operator.stop()
     assert kills == 3

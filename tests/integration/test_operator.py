@@ -272,8 +272,8 @@ def test_cancel_ends_the_pod_and_then_the_wpsjob(space: Space, queue: str, job: 
     space.wait_phase(job, "Started")
     space.patch("wpsjobs", job, {"spec": {"cancel": True}})
     space.wait_phase(job, "Dismissed")
-    assert space.find("jobs", f"{job}-1") is None
     space.wait_phase(f"{job}-next", "Scheduled")
+    space.wait(lambda: space.find("jobs", f"{job}-1") is None, "no Kubernetes Job")
 
 
 def test_a_queued_wpsjob_is_cancelled(space: Space, queue: str, job: str) -> None:
