@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deployment.release import install_resources
+from tests.faults.product import Product
 from tests.integration.kube import Kube, Space
 
 
@@ -29,3 +30,11 @@ def space(kube: Kube) -> Iterator[Space]:
     space.custom("wpsprocesses", "echo", identifier="Echo")
     yield space
     space.remove()
+
+
+@pytest.fixture
+def product(kube: Kube) -> Iterator[Product]:
+    """The installed product, whole again after the test."""
+    product = Product(kube)
+    yield product
+    product.restore()
