@@ -71,11 +71,12 @@ def write_kubeconfig(work: Path, port: int) -> None:
 
 
 @pytest.fixture
-def backend(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Any:
+def backend(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A back-end of its own for each test, which EOxServer uses, too."""
     backend = WpsJobBackend()
     monkeypatch.setattr(util, "ASYNC_BACKENDS", [backend])
-    return backend
+    yield backend
+    backend.close()
 
 
 @dataclass

@@ -245,7 +245,7 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
 
         def watch(self, query: dict[str, str]) -> None:
             version = int(query["resourceVersion"])
-            name = query.get("fieldSelector", "").removeprefix("metadata.name=")
+            selection = Selection(query.get("fieldSelector", ""), api)
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Transfer-Encoding", "chunked")
@@ -254,8 +254,8 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
             while (left := end - time.monotonic()) > 0 and not api.closed:
                 for number, kind, job in api.changes_after(version, left):
                     version = number
-                    if not name or job["metadata"]["name"] == name:
-                        line = json.dumps({"type": kind, "object": job}).encode() + b"\n"
+                    if told := selection.told(kind, job):
+                        line = json.dumps({"type": told, "object": job}).encode() + b"\n"
                         self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
                         self.wfile.flush()
             self.wfile.write(b"0\r\n\r\n")
@@ -263,6 +263,33 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815 (http.server's names)
 
     return Handler
+
+
+class Selection:
+    """A field selector: ``metadata.name=`` or any number of ``status.phase!=``."""
+
+    def __init__(self, selector: str, api: FakeApi) -> None:
+        parts = [part for part in selector.split(",") if part]
+        self._names = {p.split("=")[1] for p in parts if p.startswith("metadata.name=")}
+        self._not_phases = {p.split("!=")[1] for p in parts if p.startswith("status.phase!=")}
+        self._shown = {j["metadata"]["uid"] for j in list(api.jobs.values()) if self._has(j)}
+
+    def _has(self, job: Job) -> bool:
+        if self._names and job["metadata"]["name"] not in self._names:
+            return False
+        return job.get("status", {}).get("phase", "") not in self._not_phases
+
+    def told(self, kind: str, job: Job) -> str | None:
+        """As what the event is told; an object that leaves the selection looks deleted."""
+        uid = job["metadata"]["uid"]
+        if kind != "DELETED" and self._has(job):
+            told = kind if uid in self._shown else "ADDED"
+            self._shown.add(uid)
+            return told
+        if uid in self._shown:
+            self._shown.discard(uid)
+            return "DELETED"
+        return None
 
 
 def make_job(name: str, status: Job | None = None, **spec: Any) -> Job:

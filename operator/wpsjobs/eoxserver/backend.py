@@ -36,6 +36,7 @@ from wpsjobs.eoxserver.submission import (
     build_body,
     submit,
 )
+from wpsjobs.eoxserver.verdicts import Verdicts
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,11 @@ class WpsJobBackend(AsyncBackendInterface):  # type: ignore[misc]  # EOxServer h
             self._config.path_temp, self._config.path_perm, self._config.path_task
         )
         self._cluster = Cluster(self._config.namespace, self._config.context)
+        self._verdicts = Verdicts(self._cluster)
+
+    def close(self) -> None:
+        """End what runs in the background; it begins again at the next Execute."""
+        self._verdicts.close()
 
     def execute(
         self,
@@ -83,7 +89,7 @@ class WpsJobBackend(AsyncBackendInterface):  # type: ignore[misc]  # EOxServer h
             list_definitions(process)
         processes.validate(process, request)
         submission = Submission(
-            self._storage, self._cluster, process, request, job_id or str(uuid4())
+            self._storage, self._cluster, self._verdicts, process, request, job_id or str(uuid4())
         )
         spec: dict[str, Any] = {
             "version": version,
@@ -215,12 +221,13 @@ class Submission:
         self,
         storage: Storage,
         cluster: Cluster,
+        verdicts: Verdicts,
         process: Any,
         request: WpsRequest,
         job_id: str,
     ) -> None:
         self.job_id = job_id
-        self._storage, self._cluster = storage, cluster
+        self._storage, self._cluster, self._verdicts = storage, cluster, verdicts
         self._process, self._request = process, request
         self._uuid = str(uuid4())
 
@@ -241,7 +248,8 @@ class Submission:
             callbacks.notify(self._process, "on_accepted", ResponseContext(self.job_id, location))
             self._storage.write_response(self.job_id, accepted)
             spec["submission"] = self._uuid
-            submit(self._cluster, build_body(self.job_id, marker.process, spec), deadline)
+            body = build_body(self.job_id, marker.process, spec)
+            submit(self._cluster, self._verdicts, body, deadline)
         except UnknownOutcomeError as error:
             self._leave_to_housekeeper(marker)
             raise ServerBusy(BUSY) from error

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -97,10 +97,14 @@ class Cluster:
     def __init__(self, namespace: str, context: str | None = None) -> None:
         self.namespace = namespace
         self._context = context
+        self._namespace_uid: str | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget the connections, and a lock that another thread may have held at a fork."""
         self._lock = threading.Lock()
         self._api: Any = None
         self._pid: int | None = None
-        self._namespace_uid: str | None = None
 
     def namespace_uid(self, timeout: float = REQUEST_TIMEOUT) -> str:
         """UID of the namespace; it never changes while the namespace exists."""
@@ -166,6 +170,11 @@ class Cluster:
                 return JobList(items, str(metadata["resourceVersion"]))
             query["continue"] = metadata["continue"]
 
+    def jobs_version(self) -> str:
+        """A resourceVersion of this moment, to begin a watch at."""
+        page = self._json("GET", self._path(), query={"limit": 1})
+        return str(page["metadata"]["resourceVersion"])
+
     def watch_jobs(
         self, resource_version: str, seconds: float, field_selector: str | None = None
     ) -> Iterator[tuple[str, Raw]]:
@@ -173,6 +182,12 @@ class Cluster:
 
         Raises ExpiredError where the list has to be read again.
         """
+        yield from self.open_watch(resource_version, seconds, field_selector)
+
+    def open_watch(
+        self, resource_version: str, seconds: float, field_selector: str | None = None
+    ) -> Generator[tuple[str, Raw]]:
+        """As ``watch_jobs``, but the API server has answered by the time that this returns."""
         query = {
             "watch": "true",
             "resourceVersion": resource_version,
@@ -182,12 +197,7 @@ class Cluster:
         if field_selector:
             query["fieldSelector"] = field_selector
         response = self._request("GET", self._path(), query=query, timeout=seconds + 1.0)
-        try:
-            yield from _events(response)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise UnreachableError(f"the watch broke: {error}", sent=True) from error
-        finally:
-            response.close()
+        return _watched(response)
 
     def raw_get(self, path: str) -> Raw:
         """Any object by its path; for diagnosis."""
@@ -276,6 +286,15 @@ class Cluster:
         except (ConfigException, OSError) as error:
             raise UnreachableError(f"no access to a cluster: {error}", sent=False) from error
         return kubernetes_client.ApiClient(configuration)
+
+
+def _watched(response: Any) -> Generator[tuple[str, Raw]]:
+    try:
+        yield from _events(response)
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        raise UnreachableError(f"the watch broke: {error}", sent=True) from error
+    finally:
+        response.close()
 
 
 def _events(response: Any) -> Iterator[tuple[str, Raw]]:

@@ -20,6 +20,7 @@ from wpsjobs.eoxserver.client import (
     NotFoundError,
     UnreachableError,
 )
+from wpsjobs.eoxserver.verdicts import Expectation, Verdicts
 
 logger = logging.getLogger(__name__)
 
@@ -72,18 +73,24 @@ def build_body(job_id: str, process_id: str, spec: dict[str, Any]) -> dict[str, 
     }
 
 
-def submit(cluster: Cluster, body: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
+def submit(
+    cluster: Cluster, verdicts: Verdicts, body: dict[str, Any], deadline: Deadline
+) -> dict[str, Any]:
     """Create the WpsJob and wait for the operator's verdict.
 
     The result is the WpsJob as accepted. Raises RefusedError where it is certain that none is
     left, UnknownOutcomeError where it is not.
     """
     body["spec"]["acceptBefore"] = format_time(deadline.as_time())
-    job = _create(cluster, body, deadline)
-    try:
-        job = _await_verdict(cluster, job, deadline)
-    except ClusterError as error:
-        logger.warning("no verdict on the WpsJob %s: %s", body["metadata"]["name"], error)
+    with verdicts.expect(body["metadata"]["name"]) as expected:
+        job = _create(cluster, body, deadline)
+        try:
+            job, was_read = _await_verdict(cluster, expected, job, deadline)
+        except ClusterError as error:
+            logger.warning("no verdict on the WpsJob %s: %s", body["metadata"]["name"], error)
+            was_read = False
+    if was_read:
+        verdicts.distrust()
     return _settle(cluster, job, body["spec"]["submission"])
 
 
@@ -136,19 +143,24 @@ def _taken(
     ) from error
 
 
-def _await_verdict(cluster: Cluster, job: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
-    """The WpsJob once it has a phase, or as it was last seen at the deadline."""
+def _await_verdict(
+    cluster: Cluster, expected: Expectation, job: dict[str, Any], deadline: Deadline
+) -> tuple[dict[str, Any], bool]:
+    """The WpsJob once it has a phase, or as it was last seen at the deadline.
+
+    The flag says that it was read while the watch, which should have told it, was silent.
+    """
     name, uid = job["metadata"]["name"], job["metadata"]["uid"]
-    selector = f"metadata.name={name}"
     while not _phase(job) and deadline.left() > 0:
-        version = job["metadata"]["resourceVersion"]
-        for kind, changed in cluster.watch_jobs(version, deadline.left(), selector):
-            if changed["metadata"]["uid"] != uid or kind == "DELETED":
-                raise NotFoundError("the WpsJob was deleted")
-            job = changed
-            if _phase(job) or deadline.left() <= 0:
-                break
-    return job
+        verdict = expected.wait(uid, deadline.left())
+        if verdict.job is not None:
+            return verdict.job, False
+        job = cluster.get_job(name, timeout=max(MIN_REQUEST_SECONDS, deadline.left()))
+        if job["metadata"]["uid"] != uid:
+            raise NotFoundError("the WpsJob was deleted")
+        if _phase(job) and verdict.is_silence:
+            return job, True
+    return job, False
 
 
 def _settle(cluster: Cluster, job: dict[str, Any], submission: str) -> dict[str, Any]:
