@@ -16,6 +16,7 @@ import kopf
 from wpsjobs.api.names import GROUP, LABEL_WPSJOB, VERSION
 from wpsjobs.controller.loop import Loop
 from wpsjobs.controller.state import Kind
+from wpsjobs.controller.storages import NoDiffs, NoProgress
 
 
 def registry(loop: Loop) -> kopf.OperatorRegistry:
@@ -52,6 +53,8 @@ def settings(clusterwide: bool) -> kopf.OperatorSettings:
     chosen = kopf.OperatorSettings()
     chosen.peering.standalone = True  # peering is no lock
     chosen.posting.enabled = False  # Events go through ``cluster``, like all else
+    chosen.persistence.diffbase_storage = NoDiffs()
+    chosen.persistence.progress_storage = NoProgress()
     # Without cluster-wide rights the scan for resources repeats refused requests for a minute.
     chosen.scanning.disabled = not clusterwide
     # A watch can freeze without an error; each is begun anew before it can do harm.
