@@ -57,26 +57,39 @@ async def serve(settings: Settings) -> None:
 async def _lead(loop: Loop, lease: Lease, settings: Settings, stop: asyncio.Event) -> None:
     """Serve as the leader, until told to stop or a part fails; then everything stops."""
     logger.info("operator begins", version=__version__, namespaces=settings.namespaces or "all")
+    registry, watches_end = handlers.registry(loop), asyncio.Event()
+
+    async def end_with_the_watches(**_: Any) -> None:
+        stop.set()
+
+    # kopf has taken the signals; it ends the watches and would wait for all other tasks in vain.
+    kopf.on.cleanup(registry=registry)(end_with_the_watches)
     watching = asyncio.create_task(
         kopf.operator(
-            registry=handlers.registry(loop),
+            registry=registry,
             settings=handlers.settings(clusterwide=not settings.namespaces),
             # Its own guess asks for the name of the user, which a container need not have.
             identity=cast(Any, "wpsjobs"),
             standalone=True,
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
-            stop_flag=stop,
+            stop_flag=watches_end,
         )
     )
-    tasks = {watching, asyncio.create_task(loop.run()), asyncio.create_task(lease.keep())}
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    stop.set()
-    for task in tasks - {watching}:
+    ours = [asyncio.create_task(part) for part in (loop.run(), lease.keep(), _wait(stop))]
+    await asyncio.wait({watching, *ours}, return_when=asyncio.FIRST_COMPLETED)
+    for task in ours:
         task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
+    results = await asyncio.gather(*ours, return_exceptions=True)
+    watches_end.set()
+    results += await asyncio.gather(watching, return_exceptions=True)
+    for result in results:
         if isinstance(result, Exception):
             raise result
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 async def _unless(stop: asyncio.Event, wanted: Coroutine[Any, Any, Holding]) -> Holding | None:

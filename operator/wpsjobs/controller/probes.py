@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -46,9 +44,9 @@ class Probes:
             await self._runner.cleanup()
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        if self._loop.turned_at is None:
+        still = self._loop.still_for()
+        if still is None:
             return web.Response(text="waiting for the Lease\n")
-        still = time.monotonic() - self._loop.turned_at
         if still > self._settings.stuck_seconds:
             return web.Response(status=500, text=f"the loop has not turned for {still:.0f} s\n")
         return web.Response(text="ok\n")

@@ -26,7 +26,7 @@ from wpsjobs.api.names import LABEL_ATTEMPT, LABEL_WPSJOB, LABEL_WPSJOB_UID
 from wpsjobs.api.phases import FINISHED, LAUNCHED, Phase
 from wpsjobs.api.resources import Metadata, WpsJob
 from wpsjobs.api.times import format_time
-from wpsjobs.controller import loop as loop_module
+from wpsjobs.controller import apply, served
 from wpsjobs.controller.children import KUBERNETES_JOB_LABEL
 from wpsjobs.controller.cluster import ClusterError, ConflictError, GoneError, Listing
 from wpsjobs.controller.loop import Loop
@@ -424,8 +424,9 @@ class Simulation:
         self.clock = Clock()
         self.server = Server(self.clock)
         self._running = asyncio.new_event_loop()
-        self._real_time = loop_module.time
-        loop_module.time = SimpleNamespace(monotonic=self.clock.monotonic)  # type: ignore[assignment]
+        self._real_time = served.time
+        for module in (apply, served):
+            module.time = SimpleNamespace(monotonic=self.clock.monotonic)  # type: ignore[assignment]
         backoff = {"initialSeconds": 2, "factor": 2, "maxSeconds": 10}
         spec = {"parallelism": parallelism, "maxQueued": max_queued, "backoff": backoff}
         spec["keepPodsSeconds"] = 30
@@ -438,7 +439,8 @@ class Simulation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        loop_module.time = self._real_time
+        for module in (apply, served):
+            module.time = self._real_time
         self._running.close()
 
     def start_operator(self) -> None:
@@ -479,9 +481,8 @@ class Simulation:
         """One pass of the operator; where it crashes, another one starts."""
         self.client.faults = list(faults)
         self.server.touched.clear()
-        (served,) = self.loop._served.values()
         try:
-            self._running.run_until_complete(self.loop._pass(served))
+            self._running.run_until_complete(self.loop.serve(NAMESPACE).go_through())
         except ClusterError:
             pass  # the next pass goes on from there
         except Crash:

@@ -15,8 +15,8 @@ from tests.unit.controller.test_simulation import Storm
 from wpsjobs.api.resources import Metadata, WpsJob
 from wpsjobs.controller import admission, attempts, decisions, lifecycle
 from wpsjobs.controller.actions import Launch, PatchStatus
+from wpsjobs.controller.apply import Applier
 from wpsjobs.controller.children import Attempt
-from wpsjobs.controller.loop import Loop
 from wpsjobs.controller.transitions import Transition, transit
 from wpsjobs.controller.view import View
 
@@ -77,13 +77,13 @@ def no_wait_for_the_old_pod(patch: pytest.MonkeyPatch) -> None:
 
 
 def kubernetes_job_first(patch: pytest.MonkeyPatch) -> None:
-    async def launch(self: Any, served: Any, action: Launch) -> None:
+    async def launch(self: Any, action: Launch) -> None:
         raw = await self._cluster.create_kubernetes_job(action.manifest)
-        served.state.kubernetes_jobs.put(raw)
+        self._state.kubernetes_jobs.put(raw)
         if action.admission is not None:
-            await self._patch(served, action.admission)
+            await self._patch(action.admission)
 
-    patch.setattr(Loop, "_launch", launch)
+    patch.setattr(Applier, "_launch", launch)
 
 
 def patches_without_precondition(patch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,243 @@
+"""How a plan is carried out in one namespace, and what its answers do to what is known of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from wpsjobs.api.phases import FINISHED, Phase
+from wpsjobs.api.resources import Metadata, WpsJob
+from wpsjobs.controller import accounting, metrics
+from wpsjobs.controller.actions import (
+    Action,
+    DeleteKubernetesJob,
+    DeleteWpsJob,
+    Launch,
+    Milestone,
+    PatchProcessStatus,
+    PatchQueueStatus,
+    PatchStatus,
+    Plan,
+)
+from wpsjobs.controller.cluster import (
+    Cluster,
+    ClusterError,
+    ConflictError,
+    GoneError,
+    RefusedError,
+)
+from wpsjobs.controller.crashpoints import CrashPoint, pass_by
+from wpsjobs.controller.state import Kind, NamespaceState
+
+logger = structlog.get_logger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+"""Seconds of pause after a failure: doubled from the first to the longest."""
+COUNTS_EVERY = 1.0
+"""Seconds between two patches of the counts of a queue or process."""
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    pause: float
+    until: float
+    """By the monotonic clock, when to try again."""
+
+
+class Applier:
+    """Carries out the plans for one namespace."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        state: NamespaceState,
+        writes: asyncio.Semaphore,
+        tell: Callable[[WpsJob, Milestone], None],
+    ) -> None:
+        """*writes* bounds the requests of all namespaces; *tell* takes the milestones."""
+        self._cluster = cluster
+        self._state = state
+        self._writes = writes
+        self._tell = tell
+        self._uncertain: dict[tuple[Kind, str], Metadata] = {}
+        """Objects of which a write ended without an answer: to be read before a decision."""
+        self._refused: dict[str, _Refusal] = {}
+        """Of what the API server refuses to have changed, by ``_target``."""
+        self._counts_told_at: dict[str, float] = {}
+
+    async def make_certain(self) -> None:
+        """Read the objects of which a write ended without an answer."""
+        for kind, name in list(self._uncertain):
+            await self.read(kind, self._uncertain[kind, name])
+            del self._uncertain[kind, name]
+
+    async def read(self, kind: Kind, metadata: Metadata) -> None:
+        """Take note of an object as it is now."""
+        store = self._state.stores[kind]
+        try:
+            store.put(await self._cluster.get(kind, metadata))
+        except GoneError:
+            store.forget(metadata)
+
+    def put_off(self, plan: Plan) -> None:
+        """Leave out of *plan* what was refused, or counts that were told, just before."""
+        self._put_off_counts(plan)
+        self._put_off_refused(plan)
+
+    async def apply(self, actions: Iterable[Action]) -> None:
+        """Carry out all *actions*; what one of them meets does not keep another from trying."""
+        actions = list(actions)
+        results = await asyncio.gather(
+            *(self._carry_out(action) for action in actions), return_exceptions=True
+        )
+        errors = []
+        for action, result in zip(actions, results, strict=True):
+            if isinstance(result, RefusedError):
+                self._note_refusal(action, result)
+            elif isinstance(result, BaseException):
+                errors.append(result)
+            else:
+                self._refused.pop(_target(action), None)
+        for error in errors:
+            if not isinstance(error, ClusterError):
+                raise error
+        if errors:
+            raise errors[0]
+
+    def _note_refusal(self, action: Action, error: RefusedError) -> None:
+        """Let the object alone for a while: of a template, say, that is none, or for a quota."""
+        metrics.API_ERRORS.labels(kind=type(error).__name__).inc()
+        target = _target(action)
+        before = self._refused.get(target)
+        pause = FIRST_PAUSE if before is None else min(LONGEST_PAUSE, before.pause * 2)
+        self._refused[target] = _Refusal(pause, time.monotonic() + pause)
+        logger.warning("refused", target=target, error=str(error), again_in=pause)
+
+    def _put_off_refused(self, plan: Plan) -> None:
+        """Leave out of *plan* what was refused just before."""
+        now = time.monotonic()
+        actions: list[Action] = []
+        for action in plan.actions:
+            refusal = self._refused.get(_target(action))
+            if refusal is not None and refusal.until > now:
+                plan.wake(refusal.until - now)
+            else:
+                actions.append(action)
+        plan.actions = actions
+
+    async def _carry_out(self, action: Action) -> None:
+        async with self._writes:
+            match action:
+                case PatchStatus():
+                    await self._patch(action)
+                case Launch():
+                    await self._launch(action)
+                case DeleteKubernetesJob(job=metadata, why=why):
+                    logger.info("deleting Kubernetes Job", job=metadata.key, why=why)
+                    await self._delete(Kind.KUBERNETES_JOB, metadata)
+                case DeleteWpsJob(job=job):
+                    logger.info("deleting expired WpsJob", job=job.metadata.key)
+                    await self._delete(Kind.WPSJOB, job.metadata)
+                case PatchQueueStatus(queue=metadata, status=status):
+                    await self._patch_counts(Kind.WPSQUEUE, metadata, status)
+                case PatchProcessStatus(process=metadata, status=status):
+                    await self._patch_counts(Kind.WPSPROCESS, metadata, status)
+
+    async def _patch(self, action: PatchStatus) -> bool:
+        """Whether the patch was taken; where the WpsJob had changed it is read again instead."""
+        metadata = action.job.metadata
+        final = action.patch.get("phase") in list(FINISHED)
+        admits = action.patch.get("phase") == Phase.SCHEDULED
+        pass_by(CrashPoint.BEFORE_ADMISSION, admits)
+        pass_by(CrashPoint.BEFORE_CONCLUSION, final)
+        try:
+            raw = await self._writing(
+                Kind.WPSJOB,
+                metadata,
+                self._cluster.patch_status(Kind.WPSJOB, metadata, action.patch),
+            )
+        except ConflictError:
+            await self.read(Kind.WPSJOB, metadata)
+            return False
+        except GoneError:
+            self._state.wpsjobs.forget(metadata)
+            return False
+        pass_by(CrashPoint.AFTER_ADMISSION, admits)
+        pass_by(CrashPoint.AFTER_CONCLUSION, final)
+        self._state.wpsjobs.put(raw)
+        accounting.account(action)
+        if action.milestone is not None:
+            self._tell(action.job, action.milestone)
+        return True
+
+    async def _launch(self, action: Launch) -> None:
+        if action.admission is None:
+            # The slot was taken long ago, perhaps by a WpsJob that is gone or dismissed by now.
+            metadata = action.job.metadata
+            await self.read(Kind.WPSJOB, metadata)
+            known = self._state.wpsjobs.get(metadata.name)
+            if known is None or known.metadata.resource_version != metadata.resource_version:
+                return
+        elif not await self._patch(action.admission):
+            return
+        raw = await self._cluster.create_kubernetes_job(action.manifest)
+        pass_by(CrashPoint.AFTER_CREATION)
+        self._state.kubernetes_jobs.put(raw)
+
+    async def _delete(self, kind: Kind, metadata: Metadata) -> None:
+        await self._writing(kind, metadata, self._cluster.delete(kind, metadata))
+        await self.read(kind, metadata)
+
+    async def _patch_counts(self, kind: Kind, metadata: Metadata, status: Any) -> None:
+        try:
+            raw = await self._cluster.patch_counts(kind, metadata, status)
+        except GoneError:
+            self._state.stores[kind].forget(metadata)
+            return
+        self._counts_told_at[metadata.name] = time.monotonic()
+        self._state.stores[kind].put(raw)
+
+    async def _writing(
+        self, kind: Kind, metadata: Metadata, write: Coroutine[Any, Any, Any]
+    ) -> Any:
+        """Await a write; one without an answer leaves the object uncertain."""
+        self._uncertain[kind, metadata.name] = metadata
+        try:
+            result = await write
+        except (ConflictError, GoneError):
+            del self._uncertain[kind, metadata.name]
+            raise
+        del self._uncertain[kind, metadata.name]
+        return result
+
+    def _put_off_counts(self, plan: Plan) -> None:
+        """Leave out of *plan* the counts that were told just before."""
+        now = time.monotonic()
+        actions: list[Action] = []
+        for action in plan.actions:
+            if isinstance(action, PatchQueueStatus | PatchProcessStatus):
+                metadata = action.queue if isinstance(action, PatchQueueStatus) else action.process
+                left = self._counts_told_at.get(metadata.name, -1e9) + COUNTS_EVERY - now
+                if left > 0:
+                    plan.wake(left)
+                    continue
+            actions.append(action)
+        plan.actions = actions
+
+
+def _target(action: Action) -> str:
+    """Kind and name of the object that *action* is about."""
+    match action:
+        case PatchStatus(job=job) | Launch(job=job) | DeleteWpsJob(job=job):
+            return f"{Kind.WPSJOB} {job.metadata.key}"
+        case DeleteKubernetesJob(job=metadata):
+            return f"{Kind.KUBERNETES_JOB} {metadata.key}"
+        case PatchQueueStatus(queue=metadata):
+            return f"{Kind.WPSQUEUE} {metadata.key}"
+        case PatchProcessStatus(process=metadata):
+            return f"{Kind.WPSPROCESS} {metadata.key}"

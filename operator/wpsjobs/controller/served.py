@@ -1,0 +1,195 @@
+"""One namespace that is served: observe, decide, apply, until nothing is left to do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from wpsjobs.api.phases import FINISHED
+from wpsjobs.api.resources import Raw, WpsJob
+from wpsjobs.controller import accounting, metrics
+from wpsjobs.controller.actions import Milestone
+from wpsjobs.controller.apply import FIRST_PAUSE, LONGEST_PAUSE, Applier
+from wpsjobs.controller.cluster import Cluster, ClusterError
+from wpsjobs.controller.decisions import decide, take_over
+from wpsjobs.controller.settings import Settings
+from wpsjobs.controller.state import Kind, NamespaceState
+
+logger = structlog.get_logger(__name__)
+
+MAX_ROUNDS = 50
+"""Rounds of one pass; more means that decisions do not come to rest, and the loop breathes."""
+LATE_SECONDS = 10.0
+"""Age in seconds at which a pod that has not started is asked why, and asked again."""
+IDLE_SECONDS = 10.0
+"""One with nothing to do turns as often, for the probe."""
+
+
+class Served:
+    """A namespace, what is known of it, and how fresh that is by the monotonic clock."""
+
+    def __init__(
+        self,
+        namespace: str,
+        cluster: Cluster,
+        settings: Settings,
+        now: Callable[[], datetime],
+        writes: asyncio.Semaphore,
+        tell: Callable[[WpsJob, Milestone], None],
+        *,
+        clean: bool,
+    ) -> None:
+        """Without *clean*, a leader before this one may still have writes under way."""
+        self.namespace = namespace
+        self.turned_at = time.monotonic()
+        """When it last turned: /healthz."""
+        self.listed_at: float | None = None
+        """When the lists of unfinished objects were taken: /readyz."""
+        self._cluster = cluster
+        self._settings = settings
+        self._now = now
+        self._state = NamespaceState(namespace, settings.worker_service_account)
+        self._applier = Applier(cluster, self._state, writes, tell)
+        self._awake = asyncio.Event()
+        self._due_at = 0.0
+        self._pause_seconds = 0.0
+        self._finished_listed_at: float | None = None
+        self._taken_over = clean
+        self._asked_at: dict[str, float] = {}
+        """When a pod that does not start was last asked why, by its UID."""
+
+    def notice(self, kind: Kind, event: str | None, raw: Raw) -> None:
+        """Take note of what a watch says; None for *event* is an object of its first list."""
+        if event == "DELETED":
+            changed = self._state.remove(kind, raw)
+        else:
+            changed = self._state.stores[kind].put(raw) is not None
+        if changed:
+            # After a failed pass, news does not shorten the pause.
+            self._due_at = min(self._due_at, time.monotonic() + self._pause_seconds)
+            self._awake.set()
+
+    async def run(self) -> None:
+        """Turn until cancelled."""
+        while True:
+            self._awake.clear()
+            if self._due_at <= time.monotonic():
+                await self.turn()
+            self.turned_at = time.monotonic()
+            pause = min(IDLE_SECONDS, max(0.0, self._due_at - self.turned_at))
+            try:
+                await asyncio.wait_for(self._awake.wait(), pause)
+            except TimeoutError:
+                continue
+
+    async def turn(self) -> None:
+        """One pass; a failure pauses this namespace and leaves the others alone."""
+        try:
+            with metrics.LOOP_SECONDS.time():
+                await self.go_through()
+            self._pause_seconds = 0.0
+        except ClusterError as error:
+            metrics.API_ERRORS.labels(kind=type(error).__name__).inc()
+            logger.warning("pass broken off", namespace=self.namespace, error=str(error))
+            self._pause()
+        except Exception:
+            logger.exception("pass failed", namespace=self.namespace)
+            self._pause()
+
+    def _pause(self) -> None:
+        self._pause_seconds = min(LONGEST_PAUSE, max(FIRST_PAUSE, self._pause_seconds * 2))
+        self._due_at = time.monotonic() + self._pause_seconds
+
+    async def go_through(self) -> None:
+        """Rounds of observe, decide and apply until a plan is empty. Raises ClusterError."""
+        await self._take_over()
+        for _ in range(MAX_ROUNDS):
+            await self._observe()
+            self._due_at = float("inf")  # any news from here on makes it due again
+            view = self._state.view()
+            plan = decide(view, self._now())
+            for job, error in plan.problems:
+                logger.error("WpsJob left alone", job=job.metadata.key, exc_info=error)
+            self._applier.put_off(plan)
+            if not plan.actions:
+                accounting.account_queues(view)
+                break
+            await self._applier.apply(plan.actions)
+        else:
+            logger.warning("no rest yet", namespace=self.namespace, rounds=MAX_ROUNDS)
+            plan.wake(FIRST_PAUSE)
+        next_list = (self.listed_at or 0.0) + self._settings.list_seconds
+        due = min(next_list, time.monotonic() + plan.wake_in if plan.wake_in is not None else 1e18)
+        self._due_at = min(self._due_at, due)
+
+    async def _take_over(self) -> None:
+        """Rewrite what a leader that fell silent could still write to, before anything else."""
+        if self._taken_over:
+            return
+        await self._observe()
+        await self._applier.apply(take_over(self._state.view(), self._now()))
+        self._taken_over = True
+
+    async def _observe(self) -> None:
+        now = time.monotonic()
+        if self.listed_at is None or now - self.listed_at >= self._settings.list_seconds:
+            await self._list()
+        if (
+            self._finished_listed_at is None
+            or now - self._finished_listed_at >= self._settings.finished_list_seconds
+        ):
+            await self._list_finished()
+        await self._applier.make_certain()
+        await self._ask_late_pods()
+
+    async def _ask_late_pods(self) -> None:
+        """Look up why pods do not start that do not say so themselves, such as for a volume."""
+        late, asked_at = dict[str, str](), dict[str, float]()
+        for pod in self._state.pods.values():
+            if pod.phase != "Pending" or pod.cannot_start or pod.metadata.created_at is None:
+                continue
+            uid, words = pod.metadata.uid, self._state.late_pods.get(pod.metadata.uid)
+            age = (self._now() - pod.metadata.created_at).total_seconds()
+            silent = time.monotonic() - self._asked_at.get(uid, -1e9)
+            if words is None and min(age, silent) > LATE_SECONDS:
+                asked_at[uid] = time.monotonic()
+                words = await self._cluster.warnings(pod.metadata)
+            elif uid in self._asked_at:
+                asked_at[uid] = self._asked_at[uid]
+            if words:
+                late[uid] = words
+        self._state.late_pods, self._asked_at = late, asked_at
+
+    async def _list(self) -> None:
+        """Take the unfinished objects anew, WpsJobs before their children.
+
+        So a Kubernetes Job that is made in between is known, whatever its WpsJob's status said.
+        """
+        state, cluster, taken_at = self._state, self._cluster, time.monotonic()
+        for kind in (Kind.WPSQUEUE, Kind.WPSPROCESS, Kind.WPSJOB, Kind.KUBERNETES_JOB, Kind.POD):
+            listing = await cluster.listing(kind, state.namespace)
+            state.stores[kind].replace(listing.items, listing.version, _within(kind))
+        self.listed_at = taken_at
+
+    async def _list_finished(self) -> None:
+        taken_at, names, versions = time.monotonic(), set[str](), list[int]()
+        async for listing in self._cluster.finished(self.namespace):
+            versions.append(listing.version)
+            for raw in listing.items:
+                names.add(raw["metadata"]["name"])
+                self._state.wpsjobs.put(raw)
+        # As of the oldest page: one that got from phase to phase meanwhile is younger than that.
+        self._state.wpsjobs.prune(names, min(versions), lambda job: job.finished)
+        self._finished_listed_at = taken_at
+
+
+def _within(kind: Kind) -> Callable[[Any], bool]:
+    """Whether an object that is known belongs to the selection of ``Cluster.listing``."""
+    if kind is Kind.WPSJOB:
+        return lambda job: job.status.phase not in FINISHED
+    return lambda _: True
