@@ -37,6 +37,8 @@ the reason of the end is still written."""
 FINALISING_GRACE = 60.0
 """Seconds that a child which may turn its response final is left alone by its timeout."""
 NAMESPACE_RETRY_SECONDS = 2.0
+LONGEST_WAIT = 86400.0
+"""Seconds of one wait; epoll takes 2,147,483 (25 days) at most, and a timeout may be longer."""
 FLUSH_SECONDS = 2.0
 """Seconds at the end to send the last progress."""
 
@@ -278,7 +280,7 @@ class Supervisor:
         if self._stop is not None:
             return max(0.05, self._stop.kill_at - now)
         left = self._deadline_in(now)
-        return None if left is None else max(0.0, left)
+        return None if left is None else min(max(0.0, left), LONGEST_WAIT)
 
     def _keep_deadlines(self, now: float) -> None:
         left = self._deadline_in(now)
