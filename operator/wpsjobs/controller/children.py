@@ -104,6 +104,8 @@ class Pod:
     container_reason: str | None
     """Why the container ended, as the kubelet has it: ``OOMKilled``, ``Error``, …"""
     termination_message: str | None
+    eviction_message: str | None
+    """The kubelet's words where it ended the pod for what the pod used."""
     cannot_start: str | None
     """Words for a pod that waits for what may never come: an image, a volume, a node."""
     disruption: str | None
@@ -131,6 +133,7 @@ class Pod:
             exit_code=terminated.get("exitCode"),
             container_reason=terminated.get("reason") or status.get("reason"),
             termination_message=terminated.get("message") or status.get("message"),
+            eviction_message=status.get("message") if status.get("reason") == "Evicted" else None,
             cannot_start=_cannot_start(status, container),
             disruption=disruption.get("reason") if disruption.get("status") == "True" else None,
         )

@@ -79,6 +79,8 @@ def _of_pod(pod: Pod) -> Outcome:
     if pod.disruption and pod.disruption != BY_KUBELET:
         message = f"The pod was disrupted: {pod.disruption}"
         return Outcome(Reason.DISRUPTED, message, None, False, code)
+    # The worker was only told to end; the kubelet knows why.
+    words = pod.eviction_message or words
     return Outcome(Reason.CRASH, _crash(pod, words), Cause.CRASH, exit_code=code)
 
 
