@@ -19,7 +19,7 @@ import urllib3
 from lxml import etree
 
 from tests.cluster import current
-from tests.cluster.processes import PidFile
+from tests.cluster.processes import PidFile, read_stat
 from tests.cluster.settings import REPOSITORY, current_instance
 from tests.deployment.release import Release
 from tests.integration.kube import Kube, RefusedError, Space
@@ -178,3 +178,9 @@ def supervisor_of(kubernetes_job: str) -> int:
 def parent_of(pid: int) -> int:
     """Pid of the parent: of a container's first process, that is containerd's shim."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended; its parent need not have asked."""
+    stat = read_stat(pid)
+    return stat is None or not stat.alive
