@@ -6,7 +6,6 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -38,12 +37,12 @@ def wait_for_watch(backend: Any) -> None:
 
 
 @pytest.fixture
-def watching(wps: Wps, api: FakeApi, backend: Any) -> Iterator[Wps]:
+def watching(wps: Wps, api: FakeApi, backend: Any) -> Wps:
     """The service, once its watch is open."""
     assert wps.get("Echo", text="first").status_code == 200
     wait_for_watch(backend)
     api.requests.clear()
-    yield wps
+    return wps
 
 
 def test_verdicts_come_by_one_watch_and_nothing_is_read(watching: Wps, api: FakeApi) -> None:

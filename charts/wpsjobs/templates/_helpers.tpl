@@ -87,5 +87,5 @@ capabilities: {drop: [ALL]}
 {{- end }}
 
 {{- define "wpsjobs.testProcesses" -}}
-Echo Sleep Fail Crash Hog
+Echo Sleep Fail Crash Hog Digest Recorder
 {{- end }}

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 
-from wpsjobs.worker.apiserver import ApiServer
+from wpsjobs.worker.launch import launch
 from wpsjobs.worker.settings import Settings, SettingsError
-from wpsjobs.worker.supervisor import Supervisor
 
 
 def main() -> int:
     """Run one attempt; the result is an exit code of ``wpsjobs.api.attempt``."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    launched = launch(settings)
+    # Only now, for their import takes as long as the child's Python takes to start.
+    import logging  # noqa: PLC0415
+
+    from wpsjobs.worker.apiserver import ApiServer  # noqa: PLC0415
+    from wpsjobs.worker.supervisor import Supervisor  # noqa: PLC0415
+
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    try:
-        settings = Settings.from_environment(os.environ)
-    except SettingsError as error:
-        logging.getLogger("wpsjobs.worker").error("%s", error)  # noqa: TRY400 (its words suffice)
-        return 1
-    return Supervisor(settings, ApiServer(settings.api)).run()
+    return Supervisor(settings, ApiServer(settings.api), launched).run()
 
 
 if __name__ == "__main__":

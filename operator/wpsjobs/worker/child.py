@@ -55,6 +55,7 @@ class Child:
                 environ,
                 file_actions=redirect,
                 setpgroup=0,
+                setsigmask=(),
                 setsigdef=(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD),
             )
         with contextlib.suppress(OSError):

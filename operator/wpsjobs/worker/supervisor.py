@@ -22,9 +22,9 @@ from wpsjobs.api.channel import Kind
 from wpsjobs.api.crashpoints import KILLED, CrashPoint, is_here
 from wpsjobs.worker.apiserver import ApiError, ApiServer
 from wpsjobs.worker.cgroup import oom_kills
-from wpsjobs.worker.child import Child, ChildEnd, reap
+from wpsjobs.worker.child import ChildEnd, reap
 from wpsjobs.worker.clock import RunClock
-from wpsjobs.worker.output import Output
+from wpsjobs.worker.launch import SIGNALS, Launched
 from wpsjobs.worker.reporter import Progress, Reporter, Target
 from wpsjobs.worker.settings import Settings
 from wpsjobs.worker.watcher import Watcher
@@ -55,9 +55,12 @@ class Stop:
 class Supervisor:
     """Runs one attempt of one WpsJob."""
 
-    def __init__(self, settings: Settings, api: ApiServer) -> None:
+    def __init__(self, settings: Settings, api: ApiServer, launched: Launched) -> None:
         self._settings = settings
         self._api = api
+        self._child, self._output = launched.child, launched.output
+        self._clock = RunClock(launched.at)
+        self._oom_before = launched.oom_kills
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wake_reading, self._wake_writing = socket.socketpair()
         for end in (self._wake_reading, self._wake_writing):
@@ -82,23 +85,14 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._events.put(self._terminated))
-        oom_before = oom_kills()
-        self._clock = RunClock(time.monotonic())
-        self._output = Output() if self._settings.keep_logs else None
-        # Before the WpsJob is read, for Django takes longer to start than the API server to answer.
-        self._child = Child(
-            self._settings.child_module, self._output.writing if self._output else None
-        )
-        if self._output:
-            self._output.close_writing()
-        self._child.channel.setblocking(False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self._watcher.start()
         self._reporter.start()
         end = self._loop()
         self._child.kill()  # what it may have left behind
         self._drain()
         self._reporter.close(FLUSH_SECONDS)
-        code, termination = self._verdict(end, oom_kills() > oom_before)
+        code, termination = self._verdict(end, oom_kills() > self._oom_before)
         _pass_by(CrashPoint.CHILD_ENDED)
         self._say(code, termination)
         return int(code)

@@ -1,11 +1,23 @@
 """Processes for tests of the service itself; only with ``EOXS_TEST_PROCESSES=true``."""
 
+import hashlib
+import json
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
-from eoxserver.services.ows.wps.parameters import AllowedRange, LiteralData
+from eoxserver.services.ows.wps.exceptions import InvalidInputValueError
+from eoxserver.services.ows.wps.parameters import (
+    AllowedRange,
+    ComplexData,
+    FormatText,
+    LiteralData,
+    RequestParameter,
+)
+
+from wpsjobs.eoxserver import config
 
 
 class Echo:
@@ -108,3 +120,104 @@ class Hog:
             held.append(os.urandom(4096) * 256)
             context.update_progress(100 * number / megabytes, f"{number} MB")
         return len(held)
+
+
+class Digest:
+    """Returns the length and the SHA-256 of a text, however it comes: in the request, as a part
+    of it, or by reference."""
+
+    identifier = "Digest"
+    title = "Digest"
+    synchronous = True
+    asynchronous = True
+    inputs = (("text", ComplexData("text", FormatText())),)
+    outputs = (
+        ("length", LiteralData("length", int)),
+        ("sha256", LiteralData("sha256", str)),
+    )
+
+    def execute(self, text: Any, **kwargs: Any) -> dict[str, Any]:
+        content = text.data.encode()
+        return {"length": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+class Recorder:
+    """Writes down each callback with its arguments, in whatever pod it is called."""
+
+    identifier = "Recorder"
+    title = "Recorder"
+    synchronous = False
+    asynchronous = True
+    inputs = (
+        (
+            "act",
+            LiteralData(
+                "act",
+                str,
+                default="succeed",
+                allowed_values=("succeed", "raise", "client", "crash", "sleep"),
+                title="What is to become of it",
+            ),
+        ),
+        ("publish", LiteralData("publish", str, default="result.txt", title="File to publish")),
+        ("refuse", LiteralData("refuse", str, optional=True, title="Raise this in initialize")),
+        ("address", RequestParameter(lambda request: {"address": request.META["REMOTE_ADDR"]})),
+    )
+    outputs = (("url", LiteralData("url", str)),)
+
+    def initialize(self, context: Any, raw_inputs: Any, resp_form: Any, extra_parts: Any) -> None:
+        record(context, "initialize", inputs=sorted(raw_inputs), parts=sorted(extra_parts))
+        if "refuse" in raw_inputs:
+            raise InvalidInputValueError("refuse", raw_inputs["refuse"].data)
+
+    def on_accepted(self, context: Any) -> None:
+        record(context, "on_accepted", location=context.status_location)
+
+    def on_started(self, context: Any, progress: Any, message: Any) -> None:
+        record(context, "on_started", progress=progress)
+
+    def on_progress_update(self, context: Any, progress: Any, message: Any) -> None:
+        record(context, "on_progress_update", progress=progress, message=message)
+
+    def on_paused(self, context: Any, progress: Any) -> None:
+        record(context, "on_paused", progress=progress)
+
+    def on_succeeded(self, context: Any, outputs: Any) -> None:
+        record(context, "on_succeeded", outputs=sorted(outputs))
+
+    def on_failed(self, context: Any, exception: Any) -> None:
+        locator = getattr(exception, "locator", None)
+        record(context, "on_failed", message=str(exception), locator=locator)
+
+    def discard(self, context: Any) -> None:
+        record(context, "discard")
+
+    def execute(self, context: Any, act: str, publish: str, address: Any, **kwargs: Any) -> str:
+        record(context, "execute", since_start=seconds_since_start(), address=address)
+        Path("result.txt").write_text("déjà vu")
+        context.update_progress(50, "hälfte")
+        if act == "raise":
+            raise LookupError("nothing of the kind, 見つからない")
+        if act == "client":
+            raise InvalidInputValueError("act", "not that one")
+        if act == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        while act == "sleep":
+            time.sleep(1.0)
+        _, url = context.publish(publish)
+        return str(url)
+
+
+def record(context: Any, name: str, **details: Any) -> None:
+    """Append a line to the job's file on the shared volume, beside the three folders."""
+    folder = config.load().path_task.parent / "recorded"
+    folder.mkdir(exist_ok=True)
+    with (folder / f"{context.identifier}.jsonl").open("a") as file:
+        file.write(json.dumps({"callback": name, **details}) + "\n")
+
+
+def seconds_since_start() -> float:
+    """How long the first process of this pod has been there."""
+    fields = Path("/proc/1/stat").read_text().rpartition(")")[2].split()
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
