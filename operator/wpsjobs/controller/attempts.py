@@ -36,7 +36,7 @@ def advance(view: View, job: WpsJob, now: datetime, plan: Plan) -> None:
     attempt = view.attempt(job)
     unbegun = attempt.job is None and not attempt.pods and job.status.started_at is None
     if unbegun and _mark(job) is None:
-        plan.add(*_begin(view, job, now))
+        plan.add(*_begin(view, job, now, plan))
     elif not attempt.can_run and _pod_to_come(attempt, now) > 0:
         plan.wake(_pod_to_come(attempt, now))
     elif not attempt.can_run:
@@ -53,7 +53,7 @@ def _pod_to_come(attempt: Attempt, now: datetime) -> float:
     return POD_NEWS_SECONDS - (now - job.finished_at).total_seconds()
 
 
-def _begin(view: View, job: WpsJob, now: datetime) -> list[Action]:
+def _begin(view: View, job: WpsJob, now: datetime, plan: Plan) -> list[Action]:
     """Make the Kubernetes Job of an attempt whose slot was taken before, or give the slot back."""
     if job.cancelled:
         message = f"Dismissed before attempt {job.status.attempt} had a pod"
@@ -61,11 +61,17 @@ def _begin(view: View, job: WpsJob, now: datetime) -> list[Action]:
     refusal = lifecycle.refuse_unknown(view, job, now)
     if refusal is not None:
         return [refusal]
+    if _mark(job) is not None:
+        return [_conclude(view, job, view.attempt(job), now)]
+    overdue = _start_overdue(view, job, None, now, plan)
+    if overdue is not None:
+        return [_marked(job, *overdue)]
     old = view.children.job(kubernetes_job_name(job.metadata.name, job.status.attempt))
     if old is not None:
         why = "it belongs to a WpsJob of the same name that is deleted"
         return [] if old.metadata.deleting else [DeleteKubernetesJob(old.metadata, why)]
-    return [Launch(job, lifecycle.manifest(view, job, job.status.attempt))]
+    begin: list[Action] = [Launch(job, lifecycle.manifest(view, job, job.status.attempt))]
+    return begin + _tell_late_start(job, view.refusals.get(job.metadata.uid))
 
 
 def _attend(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan) -> list[Action]:
@@ -79,7 +85,7 @@ def _attend(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan
     paused = suspension.of_launched(job, now)
     if paused is not None:
         return [paused]
-    return _await_end(job, pod, now, plan) or _tell_late_start(job, pod)
+    return _await_end(job, pod, now, plan) or _tell_late_start(job, pod.cannot_start if pod else None)
 
 
 def _end(
@@ -93,11 +99,11 @@ def _end(
     return _await_end(job, attempt.pod, now, plan)
 
 
-def _tell_late_start(job: WpsJob, pod: Pod | None) -> list[Action]:
-    """Say why a pod does not start: once, in the first words, for they change back and forth."""
-    if pod is None or not pod.cannot_start or job.status.reason == Reason.CANNOT_START:
+def _tell_late_start(job: WpsJob, why: str | None) -> list[Action]:
+    """Say why an attempt does not start: once, for the first words change back and forth."""
+    if not why or job.status.reason == Reason.CANNOT_START:
         return []
-    message = f"Attempt {job.status.attempt} cannot start yet: {pod.cannot_start}"
+    message = f"Attempt {job.status.attempt} cannot start yet: {why}"
     return [PatchStatus(job, {"reason": Reason.CANNOT_START, "message": message})]
 
 
@@ -105,7 +111,7 @@ def _must_end(
     view: View, job: WpsJob, pod: Pod | None, now: datetime, plan: Plan
 ) -> tuple[Reason, str] | None:
     """Why the attempt is to be ended by the operator, if it is."""
-    if job.cancelled:
+    if job.cancelled and not _is_finalising(job, now, plan):
         return Reason.DISMISSED, "the WpsJob is dismissed"
     mark = _mark(job)
     if mark is not None:
@@ -113,6 +119,20 @@ def _must_end(
     if pod is None or not pod.running:
         return _start_overdue(view, job, pod, now, plan)
     return _run_overdue(view, job, now, plan)
+
+
+def _is_finalising(job: WpsJob, now: datetime, plan: Plan) -> bool:
+    """Whether the worker is about to make its response final; it is left to it for a while.
+
+    Ended in the midst of it, the document could say success and the phase Dismissed.
+    """
+    progress = job.status.progress
+    if progress is None or not progress.finalising or progress.updated_at is None:
+        return False
+    left = BACKSTOP_SECONDS - (now - progress.updated_at).total_seconds()
+    if left > 0:
+        plan.wake(left)
+    return left > 0
 
 
 def _start_overdue(
@@ -125,7 +145,8 @@ def _start_overdue(
     if left > 0:
         plan.wake(left)
         return None
-    why = pod.cannot_start if pod else "no pod was made for its Kubernetes Job"
+    refusal = view.refusals.get(job.metadata.uid)
+    why = pod.cannot_start if pod else refusal or "no pod was made for its Kubernetes Job"
     where = f"; kubectl describe pod {pod.metadata.name} may tell" if pod and not why else ""
     return Reason.CANNOT_START, (
         f"Attempt {job.status.attempt} could not start within "
@@ -206,6 +227,9 @@ def _conclude(view: View, job: WpsJob, attempt: Attempt, now: datetime) -> Patch
     """End or relaunch a WpsJob none of whose pods can run any more."""
     end = _unless_finalising(job, _as_marked(job, outcome(attempt)))
     fields: dict[str, Any] = {"attempts": _closed(job, attempt, end, now)}
+    if job.status.started_at is None and attempt.pod and attempt.pod.started_at:
+        # It was through before the kubelet told that it ran.
+        fields["startedAt"] = format_time(attempt.pod.started_at)
     if end.succeeded:
         return lifecycle.finish(view, job, Phase.SUCCEEDED, end.reason, end.message, now, **fields)
     if job.cancelled:

@@ -67,14 +67,23 @@ def wait(view: View, job: WpsJob, now: datetime) -> list[Action]:
         return [paused]
     if job.status.phase is Phase.PAUSED:
         return []
-    known = job.spec.process in view.processes
-    if known is (job.status.reason == Reason.UNKNOWN_PROCESS):
-        message = f"Waiting in the queue {job.spec.queue!r}" + (
-            "" if known else f"; the process {job.spec.process!r} is not there any more"
-        )
-        reason = Reason.QUEUED if known else Reason.UNKNOWN_PROCESS
-        return [PatchStatus(job, {"reason": reason, "message": message})]
-    return []
+    return _tell_what_is_missing(view, job)
+
+
+def _tell_what_is_missing(view: View, job: WpsJob) -> list[Action]:
+    """Say so where a queued WpsJob waits for a queue or a process that is not there any more."""
+    words, reason = f"Waiting in the queue {job.spec.queue!r}", Reason.QUEUED
+    if job.spec.queue not in view.queues:
+        words, reason = f"{words}, which is not there any more", Reason.UNKNOWN_QUEUE
+    elif job.spec.process not in view.processes:
+        words = f"{words}; the process {job.spec.process!r} is not there any more"
+        reason = Reason.UNKNOWN_PROCESS
+    missing = (Reason.UNKNOWN_QUEUE, Reason.UNKNOWN_PROCESS)
+    if job.status.reason == reason or (
+        reason is Reason.QUEUED and job.status.reason not in missing
+    ):
+        return []
+    return [PatchStatus(job, {"reason": reason, "message": words})]
 
 
 def launch(view: View, job: WpsJob, now: datetime) -> Launch:

@@ -134,6 +134,8 @@ class NamespaceState:
         self.kubernetes_jobs: Store[KubernetesJob] = Store(KubernetesJob.from_raw)
         self.pods: Store[Pod] = Store(Pod.from_raw)
         self._gone_pods: dict[str, Pod] = {}
+        self.refusals: dict[str, str] = {}
+        """By UID of the WpsJob: why the API server does not take its Kubernetes Job."""
         self.late_pods: dict[str, str] = {}
         """By UID: why a pod does not start, in the words of the Events on it."""
         self.stores: dict[Kind, Store[Any]] = {
@@ -187,5 +189,6 @@ class NamespaceState:
             processes={process.identifier: process for process in self.processes.values()},
             children=Children(self.kubernetes_jobs.values(), self._pods()),
             worker_service_account=self._worker_service_account,
+            refusals=dict(self.refusals),
             job_counts=Counter(job.spec.process for job in self.wpsjobs.values()),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from wpsjobs.api.phases import LAUNCHED, Phase
@@ -25,6 +25,8 @@ class View:
     worker_service_account: str
     job_counts: Mapping[str, int]
     """How many WpsJobs each process has, by identifier."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """By UID of the WpsJob: why the API server does not take its Kubernetes Job."""
 
     def policy(self, job: WpsJob) -> Policy:
         """Timeout, restarts and retention of *job*."""
