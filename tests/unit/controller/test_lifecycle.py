@@ -689,3 +689,55 @@ def test_an_attempt_that_could_not_start_is_not_begun_again_when_it_is_gone() ->
     job = wpsjob("a", status=scheduled("a", attempts=[entry], reason="CannotStart"))
     patch = only_patch(view(job))
     assert (patch["phase"], patch["reason"]) == ("Failed", "CannotStart")
+
+
+def test_a_refused_launch_is_told_once_and_given_up_at_the_deadline() -> None:
+    waiting = wpsjob("a", status=scheduled("a", scheduledAt=ago(5)))
+    here = replace(view(waiting, queues=[queue(startDeadlineSeconds=60)]), refusals={"uid-a": "no"})
+    launch, told = plan(here).actions
+    assert isinstance(launch, Launch)
+    assert told.patch["reason"] == "CannotStart"
+    assert told.patch["message"].endswith("cannot start yet: no")
+    known = wpsjob("a", status=scheduled("a", scheduledAt=ago(5), reason="CannotStart"))
+    again = replace(view(known, queues=[queue(startDeadlineSeconds=60)]), refusals={"uid-a": "no"})
+    assert [type(action) for action in plan(again).actions] == [Launch]
+    overdue = scheduled("a", scheduledAt=ago(61))
+    late = wpsjob("a", status=overdue)
+    given_up = replace(
+        view(late, queues=[queue(startDeadlineSeconds=60)]), refusals={"uid-a": "no"}
+    )
+    (mark,) = plan(given_up).actions
+    assert mark.patch["attempts"][-1]["reason"] == "CannotStart"
+    assert "within 60 s: no" in mark.patch["message"]
+    marked = wpsjob("a", status={**overdue, **mark.patch})
+    (end,) = plan(view(marked)).actions
+    assert (end.patch["phase"], end.patch["reason"]) == ("Failed", "CannotStart")
+
+
+def test_a_dismissed_attempt_that_finalises_is_left_to_end_for_a_while() -> None:
+    def finalising(seconds: float) -> WpsJob:
+        progress = {"percent": 100, "finalising": True, "updatedAt": ago(seconds)}
+        return wpsjob("a", spec={"cancel": True}, status=started("a", progress=progress))
+
+    children = [kubernetes_job("a"), pod("a", phase="Running")]
+    patient = plan(view(finalising(5), children=children))
+    assert (patient.actions, patient.wake_in) == ([], 55.0)
+    (end,) = plan(view(finalising(61), children=children)).actions
+    assert isinstance(end, DeleteKubernetesJob)
+
+
+def test_a_pod_through_before_it_was_seen_to_run_has_its_start_told() -> None:
+    ended = pod("a", phase="Succeeded", exit_code=0, started_at=ago(3), finished_at=ago(1))
+    quick = wpsjob("a", status=scheduled("a"))
+    (end,) = plan(view(quick, children=[kubernetes_job("a"), ended])).actions
+    assert (end.patch["phase"], end.patch["startedAt"]) == ("Succeeded", ago(3))
+
+
+def test_a_queued_wpsjob_tells_that_its_queue_is_gone_and_is_back() -> None:
+    waiting = wpsjob("a", status=ACCEPTED)
+    (told,) = plan(view(waiting, queues=[])).actions
+    assert told.patch["reason"] == "UnknownQueue"
+    gone = wpsjob("a", status={**ACCEPTED, "reason": "UnknownQueue"})
+    assert not plan(view(gone, queues=[])).actions
+    held = view(gone, queues=[queue(suspend=True)])
+    assert plan(held).actions[0].patch["reason"] == "Queued"
