@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -74,22 +75,29 @@ def test_of_300_at_once_exactly_104_are_accepted(space: Space, tmp_path: Path) -
     assert ledger.admissions["storm"][4:8] == created[4:8], "first in, first out"
 
 
+def _go_on(pid: int) -> None:
+    """Else it could not be ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_a_leader_that_was_stopped_does_no_harm_when_it_goes_on(
     space: Space, tmp_path: Path
 ) -> None:
     """Stopped in the midst of a storm; after 10 s another takes over; then the first goes on."""
     space.queue("storm", maxQueued=40, parallelism=3)
     names = [f"storm-{number}" for number in range(120)]
-    folders = [tmp_path / "first", tmp_path / "second"]
-    for folder in folders:
+    operators = []
+    for pod in ("first", "second"):
+        folder = tmp_path / pod
         folder.mkdir()
+        operators.append(Operator(space.name, folder, WPSJOBS_IDENTITY=pod))
+    first, second = operators
     count, lock = 0, threading.Lock()
-    with (
-        Operator(space.name, folders[0]) as first,
-        Watcher(space.name) as watcher,
-        Operator(space.name, folders[1]) as second,
-    ):
+    with first, Watcher(space.name) as watcher, contextlib.ExitStack() as at_the_end:
         first.wait_ready()
+        at_the_end.enter_context(second)
+        at_the_end.callback(_go_on, first.pid)
 
         def stop_amidst() -> None:
             nonlocal count
