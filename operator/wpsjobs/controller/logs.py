@@ -8,6 +8,11 @@ import sys
 import structlog
 
 
+_TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+"""Locals are left out: a view is a whole namespace, so that they take the loop seconds to print, and
+they would bring users' inputs into the log."""
+
+
 def configure(level: str) -> None:
     """Log from *level* on to standard output. Raises ValueError for an unknown level."""
     shared: list[structlog.typing.Processor] = [
@@ -15,7 +20,7 @@ def configure(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
-        structlog.processors.dict_tracebacks,
+        structlog.processors.ExceptionRenderer(_TRACEBACKS),
     ]
     structlog.configure(
         processors=[
