@@ -7,10 +7,9 @@ import sys
 
 import structlog
 
-
 _TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-"""Locals are left out: a view is a whole namespace, so that they take the loop seconds to print, and
-they would bring users' inputs into the log."""
+"""Locals are left out: a view is a whole namespace, which takes the loop seconds to print, and users'
+inputs do not belong into a log."""
 
 
 def configure(level: str) -> None:
