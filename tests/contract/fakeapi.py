@@ -233,6 +233,9 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
                 return
             try:
                 status, answer = 200, api.answer(self.command, url.path, body)
+                if url.path == JOBS and (selector := query.get("fieldSelector")):
+                    selection = Selection(selector, api)
+                    answer["items"] = [job for job in answer["items"] if selection.has(job)]
             except Refusal as refusal:
                 status = refusal.status
                 answer = {"kind": "Status", "code": status, "message": str(refusal)}
@@ -266,23 +269,25 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
 
 
 class Selection:
-    """A field selector: ``metadata.name=`` or any number of ``status.phase!=``."""
+    """A field selector: ``metadata.name=``, ``status.phase=``, or several ``status.phase!=``."""
 
     def __init__(self, selector: str, api: FakeApi) -> None:
         parts = [part for part in selector.split(",") if part]
         self._names = {p.split("=")[1] for p in parts if p.startswith("metadata.name=")}
+        self._phases = {p.split("=")[1] for p in parts if p.startswith("status.phase=")}
         self._not_phases = {p.split("!=")[1] for p in parts if p.startswith("status.phase!=")}
-        self._shown = {j["metadata"]["uid"] for j in list(api.jobs.values()) if self._has(j)}
+        self._shown = {j["metadata"]["uid"] for j in list(api.jobs.values()) if self.has(j)}
 
-    def _has(self, job: Job) -> bool:
+    def has(self, job: Job) -> bool:
         if self._names and job["metadata"]["name"] not in self._names:
             return False
-        return job.get("status", {}).get("phase", "") not in self._not_phases
+        phase = job.get("status", {}).get("phase", "")
+        return phase not in self._not_phases and (not self._phases or phase in self._phases)
 
     def told(self, kind: str, job: Job) -> str | None:
         """As what the event is told; an object that leaves the selection looks deleted."""
         uid = job["metadata"]["uid"]
-        if kind != "DELETED" and self._has(job):
+        if kind != "DELETED" and self.has(job):
             told = kind if uid in self._shown else "ADDED"
             self._shown.add(uid)
             return told

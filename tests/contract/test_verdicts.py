@@ -158,7 +158,8 @@ def test_a_forked_process_has_a_watch_of_its_own(watching: Wps, api: FakeApi, ba
 
 
 def test_a_verdict_on_an_older_wps_job_of_the_same_name_is_not_ours(api: FakeApi) -> None:
-    listener = verdicts.Verdicts(Cluster("wps"))
+    cluster = Cluster("wps")
+    listener = verdicts.Verdicts(cluster)
     with listener.expect("mine") as expected:
         old = {"metadata": {"name": "mine", "uid": "old"}, "status": {"phase": "Rejected"}}
         listener.tell("MODIFIED", old)
@@ -167,3 +168,4 @@ def test_a_verdict_on_an_older_wps_job_of_the_same_name_is_not_ours(api: FakeApi
         listener.tell("MODIFIED", new)
         assert expected.wait("new", 1.0).job is new
     listener.close()
+    cluster.close()

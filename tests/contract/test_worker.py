@@ -175,7 +175,7 @@ def test_lineage_repeats_the_inputs_in_the_final_document(
 def test_parts_of_a_multipart_request_reach_the_process(
     backend: Any, wps: Wps, api: FakeApi, run_worker: RunWorker
 ) -> None:
-    """By a direct call: EOxServer 1.5.5 itself cannot read such a request over HTTP."""
+    """By a direct call, as other code of an instance does; test_references.py has HTTP."""
     raw = {
         "required": InputData("1", "required"),
         "text": InputReference("cid:part1", "text", method="GET"),

@@ -21,12 +21,12 @@ from eoxserver.services.ows.wps.v10.execute_util import parse_params
 from wpsjobs.api.names import DEFAULT_WPS_VERSION, is_valid_job_id, resource_name
 from wpsjobs.api.phases import Phase
 from wpsjobs.api.resources import WpsJob
-from wpsjobs.eoxserver import callbacks, config, jobs, logs, processes
+from wpsjobs.eoxserver import callbacks, config, jobs, logs, multipart, processes
 from wpsjobs.eoxserver.client import Cluster, ClusterError, NotFoundError
 from wpsjobs.eoxserver.context import JobContext, ResponseContext
 from wpsjobs.eoxserver.documents import ResponseDocuments, identifier_of, list_definitions
 from wpsjobs.eoxserver.owner import owner_of
-from wpsjobs.eoxserver.requests import UnstorableError, WpsRequest
+from wpsjobs.eoxserver.requests import UnstorableError, WpsRequest, straightened
 from wpsjobs.eoxserver.storage import RESPONSE, JobExistsError, Marker, Storage, StorageError
 from wpsjobs.eoxserver.submission import (
     BUSY,
@@ -61,8 +61,9 @@ class WpsJobBackend(AsyncBackendInterface):  # type: ignore[misc]  # EOxServer h
         self._verdicts = Verdicts(self._cluster)
 
     def close(self) -> None:
-        """End what runs in the background; it begins again at the next Execute."""
+        """End the watch and close connections; the next Execute opens others."""
         self._verdicts.close()
+        self._cluster.close()
 
     def execute(
         self,
@@ -84,7 +85,11 @@ class WpsJobBackend(AsyncBackendInterface):  # type: ignore[misc]  # EOxServer h
             raise InvalidParameterValue(f"WPS {version} is not supported here.", "version")
         if job_id is not None and not is_valid_job_id(job_id):
             raise InvalidParameterValue(f"{job_id!r} cannot be a job identifier.", "job_id")
-        request = WpsRequest(raw_inputs, resp_form, dict(extra_parts or {}))
+        request = WpsRequest(
+            {key: straightened(key, raw) for key, raw in raw_inputs.items()},
+            resp_form,
+            dict(extra_parts or {}) | multipart.parts_of(kwargs.get("request")),
+        )
         if resp_form.lineage:
             list_definitions(process)
         processes.validate(process, request)

@@ -106,6 +106,13 @@ class Cluster:
         self._api: Any = None
         self._pid: int | None = None
 
+    def close(self) -> None:
+        """Close the kept connections; the next request opens others."""
+        with self._lock:
+            api, self._api = self._api, None
+        if api is not None:
+            api.rest_client.pool_manager.clear()
+
     def namespace_uid(self, timeout: float = REQUEST_TIMEOUT) -> str:
         """UID of the namespace; it never changes while the namespace exists."""
         if self._namespace_uid is None:
@@ -156,17 +163,26 @@ class Cluster:
             body["preconditions"] = preconditions
         self._json("DELETE", self._path(name), body=body, timeout=timeout)
 
-    def list_jobs(self, field_selector: str | None = None) -> JobList:
-        """All WpsJobs, read in pages of one and the same moment: complete, or an error."""
+    def list_jobs(
+        self,
+        field_selector: str | None = None,
+        *,
+        most: int | None = None,
+        timeout: float = REQUEST_TIMEOUT,
+    ) -> JobList:
+        """All WpsJobs, read in pages of one and the same moment: complete, or an error.
+
+        With *most*, any so many of them.
+        """
         items: list[Raw] = []
-        query: dict[str, Any] = {"limit": PAGE_SIZE}
+        query: dict[str, Any] = {"limit": min(PAGE_SIZE, most or PAGE_SIZE)}
         if field_selector:
             query["fieldSelector"] = field_selector
         while True:
-            page = self._json("GET", self._path(), query=query)
+            page = self._json("GET", self._path(), query=query, timeout=timeout)
             items += page["items"]
             metadata = page["metadata"]
-            if not metadata.get("continue"):
+            if not metadata.get("continue") or (most is not None and len(items) >= most):
                 return JobList(items, str(metadata["resourceVersion"]))
             query["continue"] = metadata["continue"]
 
@@ -199,9 +215,9 @@ class Cluster:
         response = self._request("GET", self._path(), query=query, timeout=seconds + 1.0)
         return _watched(response)
 
-    def raw_get(self, path: str) -> Raw:
-        """Any object by its path; for diagnosis."""
-        return self._json("GET", path)
+    def raw_get(self, path: str, timeout: float = REQUEST_TIMEOUT) -> Raw:
+        """Any object by its path."""
+        return self._json("GET", path, timeout=timeout)
 
     def raw_post(self, path: str, body: Raw) -> Raw:
         """Create by path; for access reviews and what ``wpsjobs sync`` makes."""

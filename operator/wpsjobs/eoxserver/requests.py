@@ -35,6 +35,31 @@ class UnstorableError(Exception):
     """The request holds what cannot be stored; the message says what."""
 
 
+def straightened(key: str, raw: Any) -> Any:
+    """*raw*, or what it should have been.
+
+    EOxServer 1.5.5 makes the references of an XML request with the first four arguments in the
+    wrong order: the identifier stands in the place of the URL, and the URL in that of the abstract.
+    """
+    if not isinstance(raw, InputReference) or raw.href != key:
+        return raw
+    if raw.identifier == key and ":" in key:
+        return raw  # a name that is a URL, and its own
+    return InputReference(
+        raw.abstract,
+        key,
+        title=raw.identifier,
+        abstract=raw.title,
+        headers=raw.headers,
+        body=raw.body,
+        method=raw.method,
+        mime_type=raw.mime_type,
+        encoding=raw.encoding,
+        schema=raw.schema,
+        body_href=raw.body_href,
+    )
+
+
 @dataclass
 class WpsRequest:
     """An Execute request as EOxServer's handler passes it to a back-end."""

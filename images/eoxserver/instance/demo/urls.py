@@ -3,9 +3,10 @@
 from django.urls import include, path, re_path
 
 from demo import views
+from wpsjobs.eoxserver import views as results
 
 urlpatterns = [
     re_path(r"^ows", include("eoxserver.services.urls")),
-    path("results/<path:path>", views.result),
+    path("results/<path:path>", results.result),
     path("healthz", views.health),
 ]

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 from django.core.management.base import CommandError
 
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.names import GROUP, VERSION, WPSQUEUE_PLURAL
+from wpsjobs.api.queueing import Place, place
+from wpsjobs.api.resources import WpsJob, WpsQueue
 from wpsjobs.eoxserver import config
-from wpsjobs.eoxserver.client import Cluster
+from wpsjobs.eoxserver.client import Cluster, ClusterError
 from wpsjobs.eoxserver.jobs import find_job
 from wpsjobs.eoxserver.storage import Storage
 
@@ -33,6 +35,14 @@ class Instance:
             Storage(loaded.path_temp, loaded.path_perm, loaded.path_task),
         )
 
+    def queue(self, name: str) -> WpsQueue | None:
+        """The WpsQueue of that name; None where it cannot be read."""
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{self.cluster.namespace}/{WPSQUEUE_PLURAL}"
+        try:
+            return WpsQueue.from_raw(self.cluster.raw_get(f"{path}/{name}"))
+        except ClusterError:
+            return None
+
     def job(self, job_id: str) -> WpsJob:
         """The WpsJob of that job identifier. Raises CommandError where there is none."""
         job = find_job(self.cluster, job_id)
@@ -42,6 +52,12 @@ class Instance:
                 f"{self.cluster.namespace}."
             )
         return job
+
+
+def place_of(job: WpsJob, jobs: Iterable[WpsJob], queue: WpsQueue | None) -> Place | None:
+    """Where *job* waits in its queue; None where it does not."""
+    own = [one for one in jobs if one.spec.queue == job.spec.queue]
+    return place(job, own, queue, datetime.now(UTC))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

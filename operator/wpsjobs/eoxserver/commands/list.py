@@ -6,8 +6,9 @@ import argparse
 from typing import Any
 
 from wpsjobs.api.phases import UNFINISHED
+from wpsjobs.api.queueing import Place
 from wpsjobs.api.resources import WpsJob
-from wpsjobs.eoxserver.commands.common import Instance, age, table
+from wpsjobs.eoxserver.commands.common import Instance, age, place_of, table
 
 HELP = "list the jobs"
 
@@ -26,6 +27,7 @@ def run(options: dict[str, Any], out: Any) -> None:
         if options["process"] in {None, job.spec.process}
         and (not options["active"] or job.status.phase in {None, *UNFINISHED})
     ]
+    queues = {name: instance.queue(name) for name in {job.spec.queue for job in wanted}}
     rows = [
         (
             job.id,
@@ -33,9 +35,16 @@ def run(options: dict[str, Any], out: Any) -> None:
             job.status.phase or "",
             f"{job.status.progress.percent} %" if job.status.progress else "",
             job.spec.queue,
+            _position(place_of(job, jobs, queues[job.spec.queue])),
             job.spec.owner.identity or "",
             age(job.metadata.created_at),
         )
         for job in wanted
     ]
-    out.write(table(("JOB", "PROCESS", "PHASE", "PROGRESS", "QUEUE", "OWNER", "AGE"), rows))
+    out.write(
+        table(("JOB", "PROCESS", "PHASE", "PROGRESS", "QUEUE", "PLACE", "OWNER", "AGE"), rows)
+    )
+
+
+def _position(place: Place | None) -> str:
+    return "" if place is None else str(place.position)

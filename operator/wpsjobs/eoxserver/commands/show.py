@@ -6,9 +6,11 @@ import argparse
 import json
 from typing import Any
 
+from wpsjobs.api.phases import Phase
 from wpsjobs.api.resources import WpsJob
-from wpsjobs.eoxserver.commands.common import Instance
+from wpsjobs.eoxserver.commands.common import Instance, place_of
 from wpsjobs.eoxserver.documents import read_status
+from wpsjobs.eoxserver.places import in_words
 
 HELP = "show all that is known of a job"
 
@@ -44,6 +46,7 @@ def _facts(instance: Instance, job: WpsJob) -> list[tuple[str, object]]:
         ("Request", request or _payload(job)),
         ("Owner", job.spec.owner.identity),
         ("Phase", ": ".join(filter(None, (status.phase, status.reason, status.message)))),
+        ("Place", _place(instance, job)),
         ("Progress", progress and f"{progress.percent} % {progress.message or ''}"),
         ("Attempt", f"{status.attempt}, restarts counted: {status.restarts}"),
         ("Pods of", status.job_name),
@@ -51,6 +54,14 @@ def _facts(instance: Instance, job: WpsJob) -> list[tuple[str, object]]:
         ("Response", f"{job.spec.response_url} ({read_status(document) if document else 'none'})"),
         ("Files", ("\n" + " " * 13).join(files)),
     ]
+
+
+def _place(instance: Instance, job: WpsJob) -> str | None:
+    if job.status.phase is not Phase.ACCEPTED:
+        return None
+    jobs = [WpsJob.from_raw(raw) for raw in instance.cluster.list_jobs().items]
+    found = place_of(job, jobs, instance.queue(job.spec.queue))
+    return None if found is None else in_words(found)
 
 
 def _payload(job: WpsJob) -> str:
