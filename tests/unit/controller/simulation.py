@@ -12,6 +12,7 @@ broken.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import json
 from collections import Counter
@@ -27,8 +28,10 @@ from wpsjobs.api.phases import FINISHED, LAUNCHED, Phase
 from wpsjobs.api.resources import Metadata, WpsJob
 from wpsjobs.api.times import format_time
 from wpsjobs.controller import apply, served
+from wpsjobs.controller.actions import Action, Launch, PatchStatus
 from wpsjobs.controller.children import KUBERNETES_JOB_LABEL
 from wpsjobs.controller.cluster import ClusterError, ConflictError, GoneError, Listing
+from wpsjobs.controller.decisions import decide
 from wpsjobs.controller.loop import Loop
 from wpsjobs.controller.settings import Settings
 from wpsjobs.controller.state import Kind
@@ -433,6 +436,8 @@ class Simulation:
         self.server.create(Kind.WPSQUEUE, "default", {"spec": spec})
         self.server.create(Kind.WPSPROCESS, "echo", {"spec": {"identifier": "Echo"}})
         self.crashes = 0
+        self.late: list[Action | None] = []
+        """What leaders that were stopped had decided, and may have sent."""
         self.start_operator()
 
     def __enter__(self) -> Simulation:
@@ -443,13 +448,39 @@ class Simulation:
             module.time = self._real_time
         self._running.close()
 
-    def start_operator(self) -> None:
+    def start_operator(self, *, clean: bool = True) -> None:
         """A new life: it knows nothing, and its watches begin now."""
         self.client = Client(self.server)
         self.loop = Loop(self.client, Settings(), self.clock.now)  # type: ignore[arg-type]
-        self.loop.lead([NAMESPACE], clean=True)
+        self.loop.lead([NAMESPACE], clean=clean)
         self.pending: list[tuple[Kind, str, Raw]] = []
         self._told = len(self.server.news)
+
+    def double_operator(self, parallelism: int) -> None:
+        """The leader is stopped with its decisions made and nothing of them sent; another leads.
+
+        Meanwhile an administrator changes the queue's *parallelism*, so that they decide otherwise.
+
+        The fence keeps the stopped one from all that it had not sent. What it had can arrive at any
+        time, but not before the other one, which waits for the Lease to run out, has listed.
+        """
+        self.deliver()
+        view = self.loop.serve(NAMESPACE)._state.view()
+        self.late += [
+            action.admission if isinstance(action, Launch) else action
+            for action in decide(view, self.clock.now()).actions
+        ]
+        self.server.patch(Kind.WPSQUEUE, "default", "spec", {"parallelism": parallelism})
+        self.start_operator(clean=False)
+        self.turn()
+
+    def arrive_late(self, index: int) -> None:
+        """A status patch of a leader that was stopped arrives."""
+        action = self.late.pop(index)
+        if isinstance(action, PatchStatus):
+            with contextlib.suppress(ConflictError, GoneError):
+                metadata = action.job.metadata
+                self.server.patch(Kind.WPSJOB, metadata.name, "status", action.patch, metadata)
 
     # -- users ---------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.unit.controller import simulation
 from tests.unit.controller.test_simulation import Storm
 from wpsjobs.api.resources import Metadata, WpsJob
-from wpsjobs.controller import admission, attempts, decisions, lifecycle
+from wpsjobs.controller import admission, attempts, decisions, lifecycle, served
 from wpsjobs.controller.actions import Launch, PatchStatus
 from wpsjobs.controller.apply import Applier
 from wpsjobs.controller.children import Attempt
@@ -116,6 +116,10 @@ def a_taken_slot_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(attempts, "_begin", lambda *_: [])
 
 
+def no_rewrite_at_a_takeover(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(served, "take_over", lambda *_: [])
+
+
 # Not among them: slots counted by the status alone (test_admission notices it; the storm only now
 # and then), and old news taken for new, from which the preconditions of all patches save us.
 CAUGHT: list[Mutation] = [
@@ -131,6 +135,7 @@ CAUGHT: list[Mutation] = [
     no_expiry,
     no_clean_up,
     a_taken_slot_is_forgotten,
+    no_rewrite_at_a_takeover,
 ]
 
 
@@ -140,7 +145,7 @@ def test_the_storm_notices_a_broken_rule(
 ) -> None:
     mutation(monkeypatch)
     quick = settings(
-        max_examples=150,
+        max_examples=1000,
         stateful_step_count=50,
         phases=[Phase.generate],
         deadline=None,

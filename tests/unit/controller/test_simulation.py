@@ -1,4 +1,4 @@
-"""The operator's loop under failures, delays and crashes, in virtual time (invariants 1-4, 7)."""
+"""The operator under failures, delays, crashes and a second leader (invariants 1-4, 7, 9)."""
 
 from __future__ import annotations
 
@@ -135,6 +135,18 @@ def test_a_missed_event_is_made_up_for_by_the_next_list(simulation: Simulation) 
     assert phases(simulation) == {"a": "Scheduled"}
 
 
+def test_a_late_admission_of_a_stopped_leader_conflicts(simulation: Simulation) -> None:
+    for name in "abc":
+        simulation.create(name)
+    simulation.deliver()
+    simulation.double_operator(parallelism=1)
+    assert phases(simulation) == {"a": "Scheduled", "b": "Accepted", "c": "Accepted"}
+    assert len(simulation.late) >= 3, "it had decided to admit both"
+    while simulation.late:
+        simulation.arrive_late(0)
+    assert phases(simulation) == {"a": "Scheduled", "b": "Accepted", "c": "Accepted"}
+
+
 class Storm(RuleBasedStateMachine):
     """Users, Kubernetes, the network and the operator, in whatever order Hypothesis likes."""
 
@@ -213,6 +225,18 @@ class Storm(RuleBasedStateMachine):
     @rule()
     def kill(self) -> None:
         self.simulation.start_operator()
+
+    @rule(parallelism=st.integers(0, 3), at_once=st.booleans())
+    def double(self, parallelism: int, at_once: bool) -> None:
+        self.simulation.double_operator(parallelism)
+        while at_once and self.simulation.late:
+            self.simulation.arrive_late(0)
+
+    @rule(data=st.data())
+    def late_write(self, data: st.DataObject) -> None:
+        if self.simulation.late:
+            index = data.draw(st.integers(0, len(self.simulation.late) - 1))
+            self.simulation.arrive_late(index)
 
     @rule(seconds=st.sampled_from([1, 5, 20, 50, 700]))
     def wait(self, seconds: int) -> None:
