@@ -62,7 +62,14 @@ url: ## Print the WPS URL that this machine reaches
 demo: install ## Send real Executes and look at the results
 	$(BIN)/python -m tests.demo
 
+.PHONY: bench
+bench: install ## Measure, on simulated nodes, against the limits of docs/benchmarks.md
+	$(BIN)/python -m tests.bench
+
+.PHONY: soak
+soak: install ## The long forms of what `make test` does in minutes: an hour of steady load
+	$(BIN)/python -m tests.bench steady --seconds 3600
+
 .PHONY: test
 test: lint unit install ## All tests: linters, types, unit, contract, integration, end to end
-	$(BIN)/pytest tests/integration tests/e2e
-	$(BIN)/pytest tests/faults
+	$(BIN)/pytest tests/integration tests/e2e tests/faults
