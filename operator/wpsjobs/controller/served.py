@@ -82,10 +82,10 @@ class Served:
                 await self.turn()
             self.turned_at = time.monotonic()
             pause = min(IDLE_SECONDS, max(0.0, self._due_at - self.turned_at))
-            try:
-                await asyncio.wait_for(self._awake.wait(), pause)
-            except TimeoutError:
-                continue
+            # Not wait_for, which in Python 3.11 drops a cancellation that comes with the news.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._awake.wait()
 
     async def turn(self) -> None:
         """One pass; a failure pauses this namespace and leaves the others alone."""
