@@ -8,8 +8,8 @@ import sys
 import structlog
 
 _TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-"""Locals are left out: a view is a whole namespace, which takes the loop seconds to print, and users'
-inputs do not belong into a log."""
+"""Locals are left out: a view is a whole namespace, which takes the loop seconds to print, and what
+users sent does not belong into a log."""
 
 
 def configure(level: str) -> None:
