@@ -94,6 +94,16 @@ def test_a_phase_that_the_watch_does_not_show_is_read(
     assert len(reads(api)) <= 1
 
 
+def test_one_that_failed_soon_after_its_acceptance_was_accepted(
+    watching: Wps, api: FakeApi
+) -> None:
+    accepted_at = "2026-01-31T09:30:00.000000Z"
+    api.on_created = lambda _: {"phase": "Failed", "message": "soon", "acceptedAt": accepted_at}
+    answer = watching.get("Echo", text="x")
+    assert answer.status_code == 200
+    assert b"ProcessAccepted" in answer.content
+
+
 def test_without_a_watch_the_wps_job_is_read(wps: Wps, api: FakeApi) -> None:
     def no_list(method: str, path: str) -> Refusal | None:
         return Refusal(403, "no list") if (method, path) == ("GET", JOBS) else None

@@ -167,8 +167,7 @@ def _settle(cluster: Cluster, job: dict[str, Any], submission: str) -> dict[str,
     """Accept, or delete what was not accepted. Accepted wins over our impatience."""
     name = job["metadata"]["name"]
     while True:
-        phase = _phase(job)
-        if phase is not None and phase not in {Phase.REJECTED, Phase.FAILED}:
+        if _was_accepted(job):
             return job
         try:
             cluster.delete_job(
@@ -193,6 +192,13 @@ def _settle(cluster: Cluster, job: dict[str, Any], submission: str) -> dict[str,
             raise UnknownOutcomeError(str(error)) from error
         break
     raise RefusedError(_refusal(job, name))
+
+
+def _was_accepted(job: dict[str, Any]) -> bool:
+    """Whether the verdict was good; a job seen late may have failed since."""
+    phase, accepted_at = _phase(job), (job.get("status") or {}).get("acceptedAt")
+    refusals = {Phase.REJECTED, Phase.FAILED}
+    return phase is not None and (phase not in refusals or accepted_at is not None)
 
 
 def _refusal(job: dict[str, Any], name: str) -> NoApplicableCode | ServerBusy:
