@@ -92,7 +92,7 @@ async def _through(api: Api, names: list[str]) -> None:
 
 
 async def _ended(api: Api, name: str) -> bool:
-    return bool((await api.get(api.path("wpsjobs", name)))["status"].get("finishedAt"))
+    return bool((await api.get(api.path("wpsjobs", name))).get("status", {}).get("finishedAt"))
 
 
 def _passes(operator: Operator) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -60,11 +61,12 @@ async def _run(what: str, api: Api, run: Any) -> float:
 
 async def _bare(api: Api, count: int) -> tuple[int, float]:
     """*count* Kubernetes Jobs, 100 at once, each deleted when it is complete."""
-    ended = _names(api, "jobs", "status.successful=1", await api.version("jobs"))
+    run = f"bare-{uuid.uuid4().hex[:6]}"
+    ended = _names(api, "jobs", "status.successful=1", run, await api.version("jobs"))
     return await _keep(
         count,
         AT_ONCE,
-        lambda number: api.create("jobs", _kubernetes_job(f"bare-{number}")),
+        lambda number: api.create("jobs", _kubernetes_job(f"{run}-{number}")),
         ended,
         lambda name: api.delete("jobs", name),
     )
@@ -72,11 +74,12 @@ async def _bare(api: Api, count: int) -> tuple[int, float]:
 
 async def _wpsjobs(api: Api, count: int) -> tuple[int, float]:
     """*count* WpsJobs, created as fast as the queue takes them; the operator does the rest."""
-    ended = _names(api, "wpsjobs", "status.phase=Succeeded", await api.version("wpsjobs"))
+    run = f"ours-{uuid.uuid4().hex[:6]}"
+    ended = _names(api, "wpsjobs", "status.phase=Succeeded", run, await api.version("wpsjobs"))
     return await _keep(
         count,
         AT_ONCE + MAX_QUEUED,
-        lambda number: api.create("wpsjobs", wpsjob(f"ours-{number}", QUEUE)),
+        lambda number: api.create("wpsjobs", wpsjob(f"{run}-{number}", QUEUE)),
         ended,
         None,
     )
@@ -117,11 +120,14 @@ async def _keep(
     return count, finish - began
 
 
-async def _names(api: Api, plural: str, selector: str, version: str) -> AsyncIterator[str]:
-    """Names of what has ended; one that is deleted later comes again."""
+async def _names(
+    api: Api, plural: str, selector: str, run: str, version: str
+) -> AsyncIterator[str]:
+    """Names of what has ended of this *run*; one that is deleted later comes again."""
     async for kind, raw in api.watch(plural, version, selector):
-        if kind != "DELETED" and _complete(raw):
-            yield raw["metadata"]["name"]
+        name: str = raw["metadata"]["name"]
+        if kind != "DELETED" and name.startswith(run) and _complete(raw):
+            yield name
 
 
 def _complete(raw: Raw) -> bool:
