@@ -85,7 +85,8 @@ def _attend(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan
     paused = suspension.of_launched(job, now)
     if paused is not None:
         return [paused]
-    return _await_end(job, pod, now, plan) or _tell_late_start(job, pod.cannot_start if pod else None)
+    why = pod.cannot_start if pod else None
+    return _await_end(job, pod, now, plan) or _tell_late_start(job, why)
 
 
 def _end(
