@@ -10,6 +10,7 @@ import pytest
 from tests.cluster.settings import current_instance
 from tests.deployment.release import Release
 from tests.deployment.tools import get
+from tests.e2e.own import Own
 from tests.e2e.wps import Client
 
 
@@ -57,3 +58,14 @@ def nothing_left(client: Client, volume: Path) -> Iterator[None]:
     jobs_after, folders_after = traces()
     assert jobs_after - jobs == set()
     assert folders_after - folders == set()
+
+
+@pytest.fixture(scope="session")
+def own() -> Iterator[Own]:
+    """A release for what would disturb others: a full volume, a held queue, killed web servers."""
+    own = Own.make()
+    try:
+        own.release.install(**own.values())
+        yield own
+    finally:
+        own.remove()
