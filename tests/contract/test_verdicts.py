@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.contract.fakeapi import JOBS, FakeApi, Refusal
 from wpsjobs.eoxserver import verdicts
 from wpsjobs.eoxserver.client import Cluster
 
-WATCH_LOCK_SECONDS = 10.0
+MOST_SECONDS = 10.0
 
 
 def reads(api: FakeApi) -> list[tuple[str, str]]:
@@ -29,11 +30,15 @@ def lists(api: FakeApi) -> int:
     return api.requests.count(("GET", JOBS))
 
 
-def wait_for_watch(backend: Any) -> None:
-    deadline = time.monotonic() + WATCH_LOCK_SECONDS
-    while not backend._verdicts.is_live():
-        assert time.monotonic() < deadline, "no watch"
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + MOST_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not in time: {what}"
         time.sleep(0.01)
+
+
+def wait_for_watch(backend: Any) -> None:
+    until(backend._verdicts.is_live, "a watch")
 
 
 @pytest.fixture
@@ -64,21 +69,23 @@ def test_many_threads_share_the_watch(watching: Wps, api: FakeApi) -> None:
 
 def test_a_verdict_that_comes_late_is_heard_at_once(watching: Wps, api: FakeApi) -> None:
     api.on_created = lambda _: None
+    judged: list[float] = []
 
     def judge() -> None:
-        api.wait_for(lambda: any("status" not in job for job in api.jobs.values()))
+        until(lambda: bool(reads(api)), "a look, for the watch has been silent for long")
         (name,) = [name for name, job in api.jobs.items() if "status" not in job]
-        time.sleep(0.7)  # longer than the watch is trusted blindly
+        judged.append(time.monotonic())
         api.set_status(name, phase="Accepted")
 
     operator = threading.Thread(target=judge)
     operator.start()
-    began = time.monotonic()
     answer = watching.get("Echo", text="x")
+    heard = time.monotonic()
     operator.join()
 
     assert answer.status_code == 200
-    assert 0.7 <= time.monotonic() - began < 0.95
+    assert heard - judged[0] < verdicts.LOOK_ANYWAY / 2
+    assert len(reads(api)) == 1
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Dismissed", "Started", "Succeeded"])
