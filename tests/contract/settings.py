@@ -12,4 +12,5 @@ EOXS_PROCESSES = [
     *(path for path in EOXS_PROCESSES if not path.endswith(".Recorder")),  # noqa: F405
     "tests.contract.processes.Recorder",
     "tests.contract.processes.Inputs",
+    "tests.contract.documented.CountWords",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
@@ -139,11 +140,11 @@ def test_names_of_wps_processes_are_dns_labels(identifier: str, name: str) -> No
     assert len(object_name("x" * 100)) == 63
 
 
-def doctor(manage: Manage) -> list[str]:
+def doctor(manage: Manage, *arguments: str) -> list[str]:
     """The findings that are bad, each with its advice."""
     out = StringIO()
     with pytest.raises(CommandError, match="findings"):
-        call_command("wpsjobs", "doctor", stdout=out)
+        call_command("wpsjobs", "doctor", *arguments, stdout=out)
     return out.getvalue().split("BAD ")[1:]
 
 
@@ -177,6 +178,33 @@ def test_doctor_sees_a_volume_that_is_not_there(manage: Manage, wps: Wps) -> Non
 
     assert len(findings) == 1
     assert "path_perm" in findings[0]
+
+
+def test_doctor_prints_a_kubernetes_job_like_those_of_the_queue(
+    manage: Manage, api: FakeApi
+) -> None:
+    base = f"/apis/{GROUP}/{VERSION}/namespaces/{NAMESPACE}/wpsqueues"
+    pod = {
+        "volumes": [{"name": "data"}],
+        "containers": [{"name": "worker", "image": "one"}, {"name": "helper", "image": "two"}],
+    }
+    api.others[f"{base}/default"] = {"spec": {"template": {"spec": pod}}}
+    manifest = json.loads(manage("doctor", "--job-manifest", "--service-account", "workers"))
+
+    assert manifest["spec"]["backoffLimit"] == 0
+    spec = manifest["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] == "workers"
+    assert spec["volumes"] == pod["volumes"]
+    (container,) = spec["containers"]
+    assert container["image"] == "one"
+    assert container["command"][-2:] == ["--role", "worker"]
+
+
+def test_doctor_of_a_worker_looks_at_its_rights_alone(manage: Manage, api: FakeApi) -> None:
+    assert "BAD" not in manage("doctor", "--role", "worker")
+    api.forbidden_verbs = {"patch"}
+    (finding,) = doctor(manage, "--role", "worker")
+    assert "right to report progress" in finding
 
 
 def test_housekeep_once_reports_a_cluster_that_is_not_there(manage: Manage, api: FakeApi) -> None:

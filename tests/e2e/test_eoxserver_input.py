@@ -8,7 +8,7 @@ import pytest
 import requests
 from lxml import etree
 
-from tests.deployment.tools import get
+from tests.deployment.tools import get, kubectl
 from tests.e2e.own import Own, accepted_job, status_of
 from tests.e2e.wps import NAMESPACES, exception_of, job_id
 
@@ -169,3 +169,18 @@ def test_a_refused_execute_says_what_is_wrong_with_it(own: Own) -> None:
     response = post(own, document("<wps:Data/>"))
     assert response.status_code == 400
     assert exception_of(response)[0]
+
+
+def test_doctor_finds_nothing_wrong_here_nor_in_a_job_pod(own: Own) -> None:
+    found = own.manage("doctor")
+    assert "BAD" not in found
+    assert "url_base" in found
+    # As docs/migration.md tells an administrator.
+    manifest = own.manage("doctor", "--job-manifest")
+    namespace = own.release.namespace
+    name = kubectl("create", "-f", "-", "-o", "name", stdin=manifest).strip()
+    kubectl("wait", "--for=condition=Complete", name, "-n", namespace, "--timeout=60s")
+    logs = kubectl("logs", name, "-n", namespace)
+    assert "BAD" not in logs
+    assert "path_perm: /var/lib/wps/perm can be written to by the user 1000" in logs
+    kubectl("delete", name, "-n", namespace)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -20,9 +21,16 @@ from eoxserver.services.ows.wps.v10.exceptionhandler import (
     WPS10ExceptionHandler as PlainHandler,
 )
 
-from wpsjobs.api.names import GROUP, VERSION, WPSJOB_PLURAL, WPSPROCESS_PLURAL, WPSQUEUE_PLURAL
+from wpsjobs.api.names import (
+    GROUP,
+    VERSION,
+    WORKER_CONTAINER,
+    WPSJOB_PLURAL,
+    WPSPROCESS_PLURAL,
+    WPSQUEUE_PLURAL,
+)
 from wpsjobs.eoxserver.apps import BACKEND
-from wpsjobs.eoxserver.client import ClusterError, NotFoundError
+from wpsjobs.eoxserver.client import ClusterError, NotFoundError, Raw
 from wpsjobs.eoxserver.commands.common import Instance
 from wpsjobs.eoxserver.documents import identifier_of
 from wpsjobs.eoxserver.exceptionhandler import WPS10ExceptionHandler
@@ -52,9 +60,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--role", choices=sorted(VERBS), default="web", help="the part whose rights are checked"
     )
+    parser.add_argument(
+        "--job-manifest",
+        action="store_true",
+        help="print a Kubernetes Job that looks from the inside of a job pod: kubectl create -f -",
+    )
+    parser.add_argument(
+        "--service-account",
+        default="wpsjobs-worker",
+        metavar="NAME",
+        help="of the job pods, for --job-manifest (default: %(default)s)",
+    )
 
 
 def run(options: dict[str, Any], out: Any) -> None:
+    if options["job_manifest"]:
+        out.write(json.dumps(job_manifest(Instance.load(), options["service_account"]), indent=2))
+        return
     bad = 0
     for finding in examine(options["role"]):
         out.write(f"{'ok  ' if finding.advice is None else 'BAD '} {finding.what}")
@@ -63,6 +85,41 @@ def run(options: dict[str, Any], out: Any) -> None:
             out.write(f"     {finding.advice}")
     if bad:
         raise CommandError(f"{bad} findings")
+
+
+def job_manifest(instance: Instance, service_account: str) -> Raw:
+    """A Kubernetes Job like those of the queue, whose command is this one.
+
+    Raises ClusterError. This account may not create it, and needs not: an administrator may.
+    """
+    base = f"/apis/{GROUP}/{VERSION}/namespaces/{instance.cluster.namespace}"
+    queue = instance.cluster.raw_get(f"{base}/{WPSQUEUE_PLURAL}/{instance.config.queue}")
+    pod: Raw = queue["spec"].get("template", {}).get("spec", {})
+    if not pod:
+        raise CommandError(f"The WpsQueue {instance.config.queue} has no pod template.")
+    command = ["python", "manage.py", "wpsjobs", "doctor", "--role", "worker"]
+    containers = [
+        {**container, "command": command, "args": []}
+        for container in pod["containers"]
+        if container["name"] == WORKER_CONTAINER
+    ]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"generateName": "doctor-", "namespace": instance.cluster.namespace},
+        "spec": {
+            "backoffLimit": 0,
+            "ttlSecondsAfterFinished": 3600,
+            "template": {
+                "spec": {
+                    **pod,
+                    "containers": containers,
+                    "restartPolicy": "Never",
+                    "serviceAccountName": service_account,
+                }
+            },
+        },
+    }
 
 
 def examine(role: str) -> Iterator[Finding]:
@@ -75,14 +132,12 @@ def examine(role: str) -> Iterator[Finding]:
         yield Finding("configuration and directories", str(error))
         return
     yield Finding(f"configuration and directories ({instance.config.source})")
-    checks: tuple[Callable[[Instance], Iterator[Finding]], ...] = (
-        _volumes,
-        _leftovers,
-        _url_base,
-        lambda instance: _cluster(instance, role),
-    )
-    for check in checks:
-        yield from check(instance)
+    yield from _volumes(instance)
+    if role != "worker":
+        # A job pod neither serves results nor needs to reach them.
+        yield from _leftovers(instance)
+        yield from _url_base(instance)
+    yield from _cluster(instance, role)
 
 
 def _settings() -> Iterator[Finding]:
@@ -181,15 +236,22 @@ def _cluster(instance: Instance, role: str) -> Iterator[Finding]:
                 f"right to {verb} wpsjobs",
                 f"Give the service account of the {role} the verb {verb} on wpsjobs.{GROUP}.",
             )
-    yield from _resources(instance)
+    if role == "worker" and not _may(instance, "patch", WPSJOB_PLURAL, "status"):
+        yield Finding(
+            "right to report progress",
+            f"Give the service account of the job pods the verb patch on wpsjobs.{GROUP}/status.",
+        )
+    if role == "web":  # the others do not read them
+        yield from _resources(instance)
 
 
-def _may(instance: Instance, verb: str, resource: str) -> bool:
+def _may(instance: Instance, verb: str, resource: str, subresource: str = "") -> bool:
     attributes = {
         "namespace": instance.cluster.namespace,
         "verb": verb,
         "group": GROUP,
         "resource": resource,
+        "subresource": subresource,
     }
     review = instance.cluster.raw_post(
         "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
