@@ -151,7 +151,7 @@ class Served:
     async def _ask_late_pods(self) -> None:
         """Look up why pods do not start that do not say so themselves, such as for a volume."""
         late, asked_at = dict[str, str](), dict[str, float]()
-        for pod in self._state.pods.values():
+        for pod in list(self._state.pods.values()):  # the watches go on meanwhile
             if pod.phase != "Pending" or pod.cannot_start or pod.metadata.created_at is None:
                 continue
             uid, words = pod.metadata.uid, self._state.late_pods.get(pod.metadata.uid)
