@@ -32,7 +32,7 @@ class Settings:
     """Seconds for one request to the API server, before it counts as failed."""
     writes_at_once: int = 64
     """Requests that change something under way at a time. A round of decisions waits for all of its
-    writes: with 16, fifty WpsJobs at once had their verdicts after 1.4 s, with 64 after 0.8 s."""
+    writes; with 16, fewer WpsJobs got through in alternate runs (docs/benchmarks.md)."""
     probe_address: str = "0.0.0.0"  # noqa: S104 - the kubelet asks at the pod's own address
     """Address of /healthz, /readyz and /metrics."""
     probe_port: int = 8080
