@@ -43,6 +43,8 @@ def decide(view: View, now: datetime) -> Plan:
         _tell_queue(view, queue, plan)
     _tell_processes(view, plan)
     _clean_up(view, now, plan)
+    if view.next_expiry is not None:
+        plan.wake((view.next_expiry - now).total_seconds())
     return plan
 
 
@@ -132,6 +134,8 @@ def _tell_queue(view: View, queue: WpsQueue, plan: Plan) -> None:
 
 
 def _tell_processes(view: View, plan: Plan) -> None:
+    if view.job_counts is None:
+        return
     for process in view.processes.values():
         count = view.job_counts.get(process.identifier, 0)
         if process.jobs != count:

@@ -62,6 +62,8 @@ def settings(clusterwide: bool) -> kopf.OperatorSettings:
     chosen.watching.client_timeout = 330
     chosen.watching.connect_timeout = 10
     chosen.watching.inactivity_timeout = 90
+    # By default the first list comes in one piece, and memory never shrinks to what is kept of it.
+    chosen.watching.chunk_size = 200
     chosen.networking.request_timeout = 30
     chosen.networking.error_backoffs = (0.2, 0.5, 1, 2, 5)
     chosen.queueing.idle_timeout = 0.1  # an idle worker task of an object keeps its memory

@@ -59,7 +59,10 @@ class Served:
         self._awake = asyncio.Event()
         self._due_at = 0.0
         self._pause_seconds = 0.0
+        self._state.finished_known = False
         self._finished_listed_at: float | None = None
+        self._rested = False
+        """Whether all was done once: only then is there time for finished WpsJobs."""
         self._taken_over = clean
         self._asked_at: dict[str, float] = {}
         """When a pod that does not start was last asked why, by its UID."""
@@ -112,13 +115,15 @@ class Served:
         for _ in range(MAX_ROUNDS):
             await self._observe()
             self._due_at = float("inf")  # any news from here on makes it due again
-            view = self._state.view()
+            view = self._state.view(self._now())
             plan = decide(view, self._now())
             for job, error in plan.problems:
                 logger.error("WpsJob left alone", job=job.metadata.key, exc_info=error)
             self._applier.put_off(plan)
             if not plan.actions:
                 accounting.account_queues(view)
+                if not self._rested:
+                    self._rested, self._due_at = True, 0.0
                 break
             await self._applier.apply(plan.actions)
         else:
@@ -133,14 +138,14 @@ class Served:
         if self._taken_over:
             return
         await self._observe()
-        await self._applier.apply(take_over(self._state.view(), self._now()))
+        await self._applier.apply(take_over(self._state.view(self._now()), self._now()))
         self._taken_over = True
 
     async def _observe(self) -> None:
         now = time.monotonic()
         if self.listed_at is None or now - self.listed_at >= self._settings.list_seconds:
             await self._list()
-        if (
+        if self._rested and (
             self._finished_listed_at is None
             or now - self._finished_listed_at >= self._settings.finished_list_seconds
         ):
@@ -187,6 +192,7 @@ class Served:
         # As of the oldest page: one that got from phase to phase meanwhile is younger than that.
         self._state.wpsjobs.prune(names, min(versions), lambda job: job.finished)
         self._finished_listed_at = taken_at
+        self._state.finished_known = True
 
 
 def _within(kind: Kind) -> Callable[[Any], bool]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,6 +12,7 @@ import structlog
 
 from wpsjobs.api.resources import Metadata, Raw, WpsJob, WpsProcess, WpsQueue
 from wpsjobs.controller.children import Children, KubernetesJob, Pod
+from wpsjobs.controller.shelf import Shelf, lean
 from wpsjobs.controller.view import View
 
 logger = structlog.get_logger(__name__)
@@ -42,8 +43,13 @@ class Store(Generic[_T]):
     seen again after its deletion, so that a resourceVersion decides, as a number.
     """
 
-    def __init__(self, parse: Callable[[Raw], _T]) -> None:
-        self._parse = parse
+    def __init__(
+        self,
+        parse: Callable[[Raw], _T],
+        changed: Callable[[_T | None, _T | None], None] = lambda _old, _new: None,
+    ) -> None:
+        """*changed* is told of each change: what was known, and what is known now."""
+        self._parse, self._changed = parse, changed
         self._objects: dict[str, _T] = {}
         self._deleted: dict[str, int] = {}
         """The version at which an object was last seen deleted, by UID, until the next list."""
@@ -78,6 +84,7 @@ class Store(Generic[_T]):
         if old is not None and old.metadata.resource_version >= metadata.resource_version:
             return None
         self._objects[metadata.name] = item
+        self._changed(old, item)
         return item
 
     def remove(self, raw: Raw) -> _T | None:
@@ -93,7 +100,9 @@ class Store(Generic[_T]):
         self._deleted[metadata.uid] = metadata.resource_version
         old = self._objects.get(metadata.name)
         if old is not None and old.metadata.uid == metadata.uid:
-            return self._objects.pop(metadata.name)
+            del self._objects[metadata.name]
+            self._changed(old, None)
+            return old
         return None
 
     def replace(self, raws: Iterable[Raw], version: int, within: Callable[[_T], bool]) -> None:
@@ -120,6 +129,7 @@ class Store(Generic[_T]):
             if within(item):
                 logger.info("gone without a word of a watch", object=metadata.key)
                 del self._objects[metadata.name]
+                self._changed(item, None)
 
 
 class NamespaceState:
@@ -128,7 +138,10 @@ class NamespaceState:
     def __init__(self, namespace: str, worker_service_account: str) -> None:
         self.namespace = namespace
         self._worker_service_account = worker_service_account
-        self.wpsjobs: Store[WpsJob] = Store(WpsJob.from_raw)
+        self._shelf = Shelf()
+        self.wpsjobs: Store[WpsJob] = Store(lean, self._shelf.changed)
+        self.finished_known = True
+        """Whether finished WpsJobs have been listed, so that those of a process can be counted."""
         self.queues: Store[WpsQueue] = Store(WpsQueue.from_raw)
         self.processes: Store[WpsProcess] = Store(WpsProcess.from_raw)
         self.kubernetes_jobs: Store[KubernetesJob] = Store(KubernetesJob.from_raw)
@@ -164,9 +177,7 @@ class NamespaceState:
     def _pods(self) -> list[Pod]:
         """The pods that there are, and those gone ones whose attempts are not concluded."""
         current = {
-            (job.metadata.uid, job.status.attempt)
-            for job in self.wpsjobs.values()
-            if not job.finished
+            (job.metadata.uid, job.status.attempt) for job in self._shelf.out() if not job.finished
         }
         self._gone_pods = {
             uid: pod
@@ -181,14 +192,18 @@ class NamespaceState:
             for pod in pods
         ]
 
-    def view(self) -> View:
-        """The namespace as it is known now, read only."""
-        return View(
-            jobs=tuple(self.wpsjobs.values()),
+    def view(self, now: datetime) -> View:
+        """The namespace as it is known at the moment *now*, read only."""
+        self._shelf.take_out(
+            now, self.wpsjobs.values(), self.queues.values(), self.processes.values()
+        )
+        view = View(
+            jobs=tuple(self._shelf.out()),
             queues={queue.metadata.name: queue for queue in self.queues.values()},
             processes={process.identifier: process for process in self.processes.values()},
             children=Children(self.kubernetes_jobs.values(), self._pods()),
             worker_service_account=self._worker_service_account,
             refusals=dict(self.refusals),
-            job_counts=Counter(job.spec.process for job in self.wpsjobs.values()),
+            job_counts=dict(self._shelf.counts) if self.finished_known else None,
         )
+        return replace(view, next_expiry=self._shelf.put_back(view, now))

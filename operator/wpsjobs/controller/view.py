@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 
 from wpsjobs.api.phases import LAUNCHED, Phase
@@ -23,10 +24,12 @@ class View:
     """By identifier."""
     children: Children
     worker_service_account: str
-    job_counts: Mapping[str, int]
-    """How many WpsJobs each process has, by identifier."""
+    job_counts: Mapping[str, int] | None
+    """How many WpsJobs each process has, by identifier; None while it is not known."""
     refusals: Mapping[str, str] = field(default_factory=dict)
     """By UID of the WpsJob: why the API server does not take its Kubernetes Job."""
+    next_expiry: datetime | None = None
+    """When the next one of the finished WpsJobs expires that are not among *jobs*."""
 
     def policy(self, job: WpsJob) -> Policy:
         """Timeout, restarts and retention of *job*."""

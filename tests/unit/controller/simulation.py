@@ -465,7 +465,9 @@ class Simulation:
         time, but not before the other one, which waits for the Lease to run out, has listed.
         """
         self.deliver()
-        view = self.loop.serve(NAMESPACE)._state.view()
+        if self.loop.serve(NAMESPACE).listed_at is None:
+            self.turn()  # nobody decides by what the watches alone have said
+        view = self.loop.serve(NAMESPACE)._state.view(self.clock.now())
         self.late += [
             action.admission if isinstance(action, Launch) else action
             for action in decide(view, self.clock.now()).actions

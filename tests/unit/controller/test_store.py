@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.controller.objects import raw_kubernetes_job, raw_pod, raw_wpsjob
+from tests.unit.controller.objects import NOW, raw_kubernetes_job, raw_pod, raw_wpsjob
 from wpsjobs.api.phases import FINISHED
 from wpsjobs.api.resources import WpsJob
 from wpsjobs.controller.state import Kind, NamespaceState, Store
@@ -140,7 +140,7 @@ def test_objects_that_are_none_of_ours_are_passed_over() -> None:
 def test_a_view_is_not_touched_by_later_news() -> None:
     state = NamespaceState("wps", "worker")
     state.wpsjobs.put(raw_wpsjob("a"))
-    before = state.view()
+    before = state.view(NOW)
     state.wpsjobs.put(raw_wpsjob("b"))
     state.kubernetes_jobs.put(raw_kubernetes_job("a"))
     assert [job.metadata.name for job in before.jobs] == ["a"]
