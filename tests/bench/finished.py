@@ -117,13 +117,21 @@ async def _restart(operator: Operator, api: Api) -> float:
 
 
 async def _idle(operator: Operator) -> tuple[float, list[float]]:
-    """Per cent of a core, and the resident memory from second to second."""
+    """Per cent of a core, and the resident memory from second to second, after the start."""
+    await until(lambda: _quiet(operator), "an operator at rest", 120)
     used, began, megabytes = operator.processor_seconds(), time.monotonic(), list[float]()
     while time.monotonic() - began < IDLE_SECONDS:
         megabytes.append(resident_megabytes(operator.pid))
         await asyncio.sleep(1.0)  # nothing happens: that is what is measured
     used = operator.processor_seconds() - used
     return 100 * used / (time.monotonic() - began), megabytes
+
+
+async def _quiet(operator: Operator) -> bool:
+    """Whether it is through with what a start costs: the list of all that is kept."""
+    used = operator.processor_seconds()
+    await asyncio.sleep(3.0)  # the length of the look
+    return operator.processor_seconds() - used < 0.15
 
 
 async def _fill(api: Api, count: int) -> None:
