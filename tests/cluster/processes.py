@@ -127,6 +127,11 @@ def send(pid: int, number: signal.Signals) -> bool:
     return True
 
 
+# A daemon outlives whoever starts it, so nobody waits for it; an object that is dropped while its
+# process runs would warn of that.
+_started: list[subprocess.Popen[bytes]] = []
+
+
 def start_daemon(command: Sequence[str], log: Path, pid_file: PidFile) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own, its output in `log`; the earlier log is kept."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -141,6 +146,7 @@ def start_daemon(command: Sequence[str], log: Path, pid_file: PidFile) -> subpro
             cwd="/",
             start_new_session=True,
         )
+    _started.append(process)
     pid_file.write(process.pid)
     return process
 

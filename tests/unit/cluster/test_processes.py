@@ -1,8 +1,10 @@
 """Pid files: a pid that now belongs to another process is never taken for ours."""
 
+import gc
 import json
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,17 @@ def test_a_daemon_is_known_again_and_ends_by_force_if_it_must(tmp_path: Path) ->
             process.kill()
     assert pid_file.pid() is None
     assert log.with_suffix(".log.old").read_text() == "earlier"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_daemon_may_be_left_to_itself(tmp_path: Path) -> None:
+    """Nobody holds what is returned; Python warns of a running process that is dropped."""
+    pid_file = PidFile(tmp_path / "x.json")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        start_daemon(
+            [sys.executable, "-c", "import signal; signal.pause()"], tmp_path / "x.log", pid_file
+        )
+        gc.collect()
+    pid_file.stop(10)
+    assert [str(warning.message) for warning in caught] == []
