@@ -174,6 +174,14 @@ def test_a_forked_process_has_a_watch_of_its_own(watching: Wps, api: FakeApi, ba
     assert reads(api) == []
 
 
+def test_no_watch_is_left_when_the_back_end_is_closed(watching: Wps, backend: Any) -> None:
+    began = time.monotonic()
+    backend.close()
+    assert time.monotonic() - began < 1.0, "an open watch is not waited for"
+    assert not [t for t in threading.enumerate() if t.name == "wpsjobs-verdicts"]
+    assert watching.get("Echo", text="again").status_code == 200
+
+
 def test_a_verdict_on_an_older_wps_job_of_the_same_name_is_not_ours(api: FakeApi) -> None:
     cluster = Cluster("wps")
     listener = verdicts.Verdicts(cluster)

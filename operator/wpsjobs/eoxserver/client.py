@@ -5,11 +5,12 @@ Connections are kept and shared by threads; a process that was forked makes its 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -89,6 +90,28 @@ class JobList:
 
     items: list[Raw]
     resource_version: str
+
+
+class Watch:
+    """Changes as (type, object). Iterating raises ClusterError."""
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[tuple[str, Raw]]:
+        try:
+            yield from _events(self._response)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise UnreachableError(f"the watch broke: {error}", sent=True) from error
+
+    def stop(self) -> None:
+        """Have it end at once; from any thread."""
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # it has ended already
+            self._response.shutdown()
+
+    def close(self) -> None:
+        """Give up the connection; in the thread that iterates."""
+        self._response.close()
 
 
 class Cluster:
@@ -198,11 +221,14 @@ class Cluster:
 
         Raises ExpiredError where the list has to be read again.
         """
-        yield from self.open_watch(resource_version, seconds, field_selector)
+        with contextlib.closing(
+            self.open_watch(resource_version, seconds, field_selector)
+        ) as watch:
+            yield from watch
 
     def open_watch(
         self, resource_version: str, seconds: float, field_selector: str | None = None
-    ) -> Generator[tuple[str, Raw]]:
+    ) -> Watch:
         """As ``watch_jobs``, but the API server has answered by the time that this returns."""
         query = {
             "watch": "true",
@@ -213,7 +239,7 @@ class Cluster:
         if field_selector:
             query["fieldSelector"] = field_selector
         response = self._request("GET", self._path(), query=query, timeout=seconds + 1.0)
-        return _watched(response)
+        return Watch(response)
 
     def raw_get(self, path: str, timeout: float = REQUEST_TIMEOUT) -> Raw:
         """Any object by its path."""
@@ -302,15 +328,6 @@ class Cluster:
         except (ConfigException, OSError) as error:
             raise UnreachableError(f"no access to a cluster: {error}", sent=False) from error
         return kubernetes_client.ApiClient(configuration)
-
-
-def _watched(response: Any) -> Generator[tuple[str, Raw]]:
-    try:
-        yield from _events(response)
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise UnreachableError(f"the watch broke: {error}", sent=True) from error
-    finally:
-        response.close()
 
 
 def _events(response: Any) -> Iterator[tuple[str, Raw]]:

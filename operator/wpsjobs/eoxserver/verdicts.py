@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from wpsjobs.api.phases import FINISHED, Phase
-from wpsjobs.eoxserver.client import Cluster, ClusterError, ForbiddenError, Raw
+from wpsjobs.eoxserver.client import Cluster, ClusterError, ForbiddenError, Raw, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,8 @@ MIN_BACKOFF, MAX_BACKOFF = 0.25, 10.0
 """Seconds between two tries to open the watch while the API server is away."""
 FIRST_LOOK, MOST_BETWEEN_LOOKS = 0.01, 0.5
 """Seconds between two looks at a WpsJob while there is no watch, growing from one to the other."""
+CLOSE_SECONDS = 10.0
+"""How long ``Verdicts.close`` waits for a request that is under way."""
 LOOK_ANYWAY = 0.5
 """Seconds after which a WpsJob is read although there is a watch: it may be dead unnoticed."""
 
@@ -126,11 +128,12 @@ class Verdicts:
                 self._thread = None
 
     def close(self) -> None:
-        """End the watch; for tests, and whoever makes more than one back-end."""
+        """End the watch and wait for its end; the next ``expect`` begins another."""
         with self._lock:
-            if self._thread is not None:
-                self._thread.abandon()
-                self._thread = None
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.abandon()
+            thread.join(CLOSE_SECONDS)
 
     def is_idle(self) -> bool:
         """Whether nobody waits."""
@@ -163,20 +166,23 @@ class _Watch(threading.Thread):
         self._verdicts = weakref.ref(verdicts)
         self._cluster = cluster
         self._abandoned = threading.Event()
+        self._watch: Watch | None = None
         self.live = False
         self.ended = False
 
     def abandon(self) -> None:
-        """End it as soon as it hears something, and let nobody rely on it any more."""
+        """End it, and let nobody rely on it any more."""
         self.live = False
         self._abandoned.set()
+        if (watch := self._watch) is not None:
+            watch.stop()
 
     def run(self) -> None:
         backoff, warned, idle_since_watches = MIN_BACKOFF, False, 0
         try:
             while not self._abandoned.is_set():
                 try:
-                    self._watch()
+                    self._watch_once()
                     backoff, warned = MIN_BACKOFF, False
                     idle_since_watches = idle_since_watches + 1 if self._is_idle() else 0
                     if idle_since_watches * WATCH_SECONDS >= IDLE_SECONDS:
@@ -194,13 +200,15 @@ class _Watch(threading.Thread):
         finally:
             self.ended = True
 
-    def _watch(self) -> None:
+    def _watch_once(self) -> None:
         seconds = WATCH_SECONDS * random.uniform(0.8, 1.0)  # noqa: S311 (no secret)
         version = self._cluster.jobs_version()
-        events = self._cluster.open_watch(version, seconds, _SELECTOR)
-        with closing(events):
+        if self._abandoned.is_set():
+            return
+        with closing(self._cluster.open_watch(version, seconds, _SELECTOR)) as watch:
+            self._watch = watch  # before the look at whether it is abandoned, which comes now
             self._go_live()
-            for kind, job in events:
+            for kind, job in () if self._abandoned.is_set() else watch:
                 verdicts = self._verdicts()
                 if self._abandoned.is_set() or verdicts is None:
                     self._abandoned.set()
