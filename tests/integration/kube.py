@@ -41,8 +41,18 @@ class RefusedError(Exception):
 class Kube:
     """A connection to the API server of the test cluster."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str | None = None) -> None:
+        """As the administrator, or as the service account of *token*."""
         self._api = config.new_client_from_config(config_file=environment()["KUBECONFIG"])
+        if token is not None:
+            known = self._api.configuration
+            own = client.Configuration(
+                host=known.host,
+                api_key={"authorization": token},
+                api_key_prefix={"authorization": "Bearer"},
+            )
+            own.ssl_ca_cert = known.ssl_ca_cert
+            self._api = client.ApiClient(own)
 
     def request(
         self, method: str, path: str, body: Any = None, content_type: str = "application/json"
