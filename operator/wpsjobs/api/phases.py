@@ -46,6 +46,13 @@ class Condition(StrEnum):
     FAILED = "Failed"
 
 
+class QueueCondition(StrEnum):
+    """Types of ``status.conditions`` of a WpsQueue."""
+
+    ACTIVE = "Active"
+    """Whether WpsJobs of it are started."""
+
+
 class Reason(StrEnum):
     """``status.reason`` of a WpsJob: why it is in its phase, in one word for programs."""
 

@@ -364,6 +364,7 @@ class WpsQueue:
     queued: int | None = None
     running: int | None = None
     paused: int | None = None
+    conditions: tuple[Raw, ...] = ()
 
     @classmethod
     def from_raw(cls, raw: Raw) -> WpsQueue:
@@ -392,6 +393,7 @@ class WpsQueue:
             queued=status.integer("queued"),
             running=status.integer("running"),
             paused=status.integer("paused"),
+            conditions=_mappings(status.list("conditions")),
         )
 
 

@@ -11,6 +11,11 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
+def format_seconds(moment: datetime) -> str:
+    """*moment* as Kubernetes' Time, which ``lastTransitionTime`` is: to the second."""
+    return format_time(moment).split(".")[0] + "Z"
+
+
 def parse_time(text: str) -> datetime:
     """The aware datetime of an RFC 3339 string.
 

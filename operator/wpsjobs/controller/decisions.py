@@ -9,12 +9,10 @@ from typing import Any
 from wpsjobs.api.phases import Phase, Reason
 from wpsjobs.api.resources import Executor, WpsJob, WpsQueue
 from wpsjobs.api.times import format_time
-from wpsjobs.controller import admission, attempts, lifecycle
+from wpsjobs.controller import admission, attempts, lifecycle, told
 from wpsjobs.controller.actions import (
     Action,
     DeleteKubernetesJob,
-    PatchProcessStatus,
-    PatchQueueStatus,
     PatchStatus,
     Plan,
 )
@@ -40,8 +38,8 @@ def decide(view: View, now: datetime) -> Plan:
         if queue.executor is Executor.JOBS:
             mine = [job for job in new if job.spec.queue == queue.metadata.name]
             _serve(view, queue, mine, now, plan, settling=settling)
-        _tell_queue(view, queue, plan)
-    _tell_processes(view, plan)
+        told.tell_queue(view, queue, now, plan)
+    told.tell_processes(view, plan)
     _clean_up(view, now, plan)
     if view.next_expiry is not None:
         plan.wake((view.next_expiry - now).total_seconds())
@@ -119,27 +117,6 @@ def _after_the_end(view: View, job: WpsJob, now: datetime, plan: Plan) -> None:
             plan.add(lifecycle.retry(job, now))
     else:
         lifecycle.expire(view, job, now, plan)
-
-
-def _tell_queue(view: View, queue: WpsQueue, plan: Plan) -> None:
-    jobs = view.of_queue(queue.metadata.name)
-    status: Mapping[str, Any] = {
-        "queued": sum(1 for job in jobs if is_queued(job)),
-        "running": len(view.held_slots(queue.metadata.name)),
-        "paused": sum(1 for job in jobs if job.status.phase is Phase.PAUSED),
-    }
-    told = {"queued": queue.queued, "running": queue.running, "paused": queue.paused}
-    if status != told:
-        plan.add(PatchQueueStatus(queue.metadata, status))
-
-
-def _tell_processes(view: View, plan: Plan) -> None:
-    if view.job_counts is None:
-        return
-    for process in view.processes.values():
-        count = view.job_counts.get(process.identifier, 0)
-        if process.jobs != count:
-            plan.add(PatchProcessStatus(process.metadata, {"jobs": count}))
 
 
 def _clean_up(view: View, now: datetime, plan: Plan) -> None:

@@ -14,7 +14,7 @@ import structlog
 from wpsjobs.api.phases import FINISHED
 from wpsjobs.api.resources import Raw, WpsJob
 from wpsjobs.controller import accounting, metrics
-from wpsjobs.controller.actions import Milestone
+from wpsjobs.controller.actions import Milestone, Plan
 from wpsjobs.controller.apply import FIRST_PAUSE, LONGEST_PAUSE, Applier
 from wpsjobs.controller.cluster import Cluster, ClusterError
 from wpsjobs.controller.decisions import decide, take_over
@@ -64,6 +64,8 @@ class Served:
         self._rested = False
         """Whether all was done once: only then is there time for finished WpsJobs."""
         self._taken_over = clean
+        self._problems_told: dict[str, int] = {}
+        """The version of each WpsJob, by UID, that was said to be left alone."""
         self._asked_at: dict[str, float] = {}
         """When a pod that does not start was last asked why, by its UID."""
 
@@ -117,8 +119,7 @@ class Served:
             self._due_at = float("inf")  # any news from here on makes it due again
             view = self._state.view(self._now())
             plan = decide(view, self._now())
-            for job, error in plan.problems:
-                logger.error("WpsJob left alone", job=job.metadata.key, exc_info=error)
+            self._tell_problems(plan)
             self._applier.put_off(plan)
             if not plan.actions:
                 accounting.account_queues(view)
@@ -132,6 +133,14 @@ class Served:
         next_list = (self.listed_at or 0.0) + self._settings.list_seconds
         due = min(next_list, time.monotonic() + plan.wake_in if plan.wake_in is not None else 1e18)
         self._due_at = min(self._due_at, due)
+
+    def _tell_problems(self, plan: Plan) -> None:
+        """Log each WpsJob about which nothing could be decided, once for each version of it."""
+        told = {job.metadata.uid: job.metadata.resource_version for job, _ in plan.problems}
+        for job, error in plan.problems:
+            if self._problems_told.get(job.metadata.uid) != job.metadata.resource_version:
+                logger.error("WpsJob left alone", job=job.metadata.key, exc_info=error)
+        self._problems_told = told
 
     async def _take_over(self) -> None:
         """Rewrite what a leader that fell silent could still write to, before anything else."""

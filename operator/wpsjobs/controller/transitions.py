@@ -9,7 +9,7 @@ from typing import Any
 
 from wpsjobs.api.phases import FINISHED, LAUNCHED, Condition, Phase, Reason
 from wpsjobs.api.resources import Raw, WpsJob
-from wpsjobs.api.times import format_time
+from wpsjobs.api.times import format_seconds, format_time
 from wpsjobs.controller.actions import Milestone, PatchStatus
 
 MAX_MESSAGE = 4096
@@ -120,7 +120,7 @@ def _conditions(job: WpsJob, to: Transition, message: str, now: datetime) -> lis
                 "type": str(kind),
                 "status": status,
                 "observedGeneration": job.metadata.generation,
-                "lastTransitionTime": format_time(now).split(".")[0] + "Z",
+                "lastTransitionTime": format_seconds(now),
                 "reason": str(to.reason),
                 "message": message,
             }

@@ -16,7 +16,7 @@ import contextlib
 import copy
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -198,32 +198,56 @@ class Server:
         if new == Phase.SCHEDULED and old in ("", Phase.ACCEPTED):
             self._judge_admission(before)
         if new in (Phase.ACCEPTED, Phase.PAUSED) and old == "":
-            queued = sum(is_queued(job) for job in self.wpsjobs())
-            if queued >= self.queue()["maxQueued"]:
-                raise ViolationError(f"{name} is let in although {queued} are waiting")
+            queued = [job for job in self.wpsjobs() if is_queued(job)]
+            if len(queued) >= self.queue()["maxQueued"]:
+                raise ViolationError(f"{name} is let in although {len(queued)} are waiting")
+            if why := self._over(before, queued, "maxQueued"):
+                raise ViolationError(f"{name} is let in although {why} are waiting")
         left = old in {*LAUNCHED, Phase.PAUSED} and new in {*FINISHED, Phase.ACCEPTED}
         if left and holds_slot(before) and before.metadata.uid in self.able_to_run():
             raise ViolationError(f"{name} is {new} while a pod of it can run")
+
+    def _over(self, job: WpsJob, others: Iterable[WpsJob], limit: str) -> str:
+        """Which of the queue's own limits per process and owner *others* leave no room in."""
+        kin: dict[str, Callable[[WpsJob], bool]] = {
+            "perProcess": lambda other: other.spec.process == job.spec.process,
+            "perOwner": lambda other: other.spec.owner.user == job.spec.owner.user,
+        }
+        for kind, is_kin in kin.items():
+            most = (self.queue().get(kind) or {}).get(limit)
+            same = [other for other in others if is_kin(other)]
+            if most is not None and len(same) >= most:
+                return f"{kind}: {len(same)}"
+        return ""
 
     def _judge_admission(self, job: WpsJob) -> None:
         name, held = job.metadata.name, self.held() - {job.metadata.name}
         if len(held) >= self.queue()["parallelism"]:
             raise ViolationError(f"{name} is admitted although slots are held by {sorted(held)}")
+        holders = [other for other in self.wpsjobs() if other.metadata.name in held]
+        if why := self._over(job, holders, "parallelism"):
+            raise ViolationError(f"{name} is admitted although slots are held by {why}")
         able = set(self.able_to_run().values())
         if name in able:
             raise ViolationError(f"{name} is admitted while an old pod of it can run")
         if job.status.attempt:
             return  # a relaunch goes to the head
+        place = (-job.spec.priority, job.sequence)
         for other in self.wpsjobs():
             if (
                 other.status.phase is Phase.ACCEPTED
                 and not other.status.attempt
-                and other.sequence < job.sequence
+                and (-other.spec.priority, other.sequence) < place
                 and other.metadata.uid not in self.touched
                 and other.metadata.name not in able
                 and not (other.spec.cancel or other.spec.suspend)
+                # Held up by a limit of its own: by what holds a slot, or was to be given one.
+                and not self._over(other, [*holders, *self._touched()], "parallelism")
             ):
                 raise ViolationError(f"{name} overtakes {other.metadata.name}")
+
+    def _touched(self) -> list[WpsJob]:
+        return [job for job in self.wpsjobs() if job.metadata.uid in self.touched]
 
     def _judge_launch(self, raw: Mapping[str, Any]) -> None:
         labels = raw["metadata"]["labels"]
@@ -434,7 +458,9 @@ class Simulation:
         spec = {"parallelism": parallelism, "maxQueued": max_queued, "backoff": backoff}
         spec["keepPodsSeconds"] = 30
         self.server.create(Kind.WPSQUEUE, "default", {"spec": spec})
-        self.server.create(Kind.WPSPROCESS, "echo", {"spec": {"identifier": "Echo"}})
+        for identifier in ("Echo", "Other"):
+            name = identifier.lower()
+            self.server.create(Kind.WPSPROCESS, name, {"spec": {"identifier": identifier}})
         self.crashes = 0
         self.late: list[Action | None] = []
         """What leaders that were stopped had decided, and may have sent."""

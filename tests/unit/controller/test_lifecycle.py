@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -639,12 +640,13 @@ def test_counts_of_queues_and_processes_are_told_when_they_change() -> None:
     held = {"suspend": True}
     stale = view(*jobs, queues=[queue(**held)], children=children)
     told = [a for a in decide(stale, NOW).actions if isinstance(a, PatchQueueStatus)]
-    assert [action.status for action in told] == [counts]
+    (status,) = (action.status for action in told)
+    assert {key: status[key] for key in counts} == counts
     tell = [a for a in decide(stale, NOW).actions if isinstance(a, PatchProcessStatus)]
     assert [action.status for action in tell] == [{"jobs": 3}]
     fresh = view(
         *jobs,
-        queues=[queue(status=counts, **held)],
+        queues=[queue(status=status, **held)],
         processes=[process(status={"jobs": 3})],
         children=children,
     )
@@ -741,3 +743,28 @@ def test_a_queued_wpsjob_tells_that_its_queue_is_gone_and_is_back() -> None:
     assert not plan(view(gone, queues=[])).actions
     held = view(gone, queues=[queue(suspend=True)])
     assert plan(held).actions[0].patch["reason"] == "Queued"
+
+
+def test_the_condition_of_a_queue_is_told_when_it_is_held_and_keeps_its_time() -> None:
+    def told(at: datetime, **arguments: Any) -> Mapping[str, Any] | None:
+        actions = decide(view(queues=[queue(**arguments)]), at).actions
+        found = [action for action in actions if isinstance(action, PatchQueueStatus)]
+        return found[0].status if found else None
+
+    first = told(NOW)
+    assert first is not None
+    (active,) = first["conditions"]
+    assert (active["type"], active["status"], active["reason"]) == ("Active", "True", "Serving")
+    assert told(NOW + timedelta(hours=1), status=first) is None
+
+    held = told(NOW + timedelta(hours=2), status=first, suspend=True)
+    assert held is not None
+    (condition,) = held["conditions"]
+    assert (condition["status"], condition["reason"]) == ("False", "Held")
+    assert condition["lastTransitionTime"] > active["lastTransitionTime"]
+
+    consumers = told(NOW + timedelta(hours=3), status=first, executor="Consumers")
+    assert consumers is not None
+    (condition,) = consumers["conditions"]
+    assert condition["reason"] == "Consumers"
+    assert condition["lastTransitionTime"] == active["lastTransitionTime"], "it stayed active"

@@ -60,6 +60,14 @@ def last_in_first_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(admission, "order", lambda job: (-job.spec.priority, 0, -job.sequence))
 
 
+def priorities_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(admission, "order", lambda job: (0, 0 if job.status.attempt else 1, job.sequence))
+
+
+def limits_of_processes_and_owners_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(admission._Counts, "exceeded", lambda *_: None)
+
+
 def order_of_the_last_change(patch: pytest.MonkeyPatch) -> None:
     def stamped_late(job: WpsJob, to: Transition, now: datetime) -> PatchStatus:
         action = transit(job, to, now)
@@ -127,6 +135,8 @@ CAUGHT: list[Mutation] = [
     one_slot_too_many,
     one_place_too_many,
     last_in_first_out,
+    priorities_are_ignored,
+    limits_of_processes_and_owners_are_ignored,
     order_of_the_last_change,
     no_wait_for_the_old_pod,
     kubernetes_job_first,

@@ -7,12 +7,15 @@ from itertools import product
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.unit.controller.simulation import FAULTS, Simulation
 from wpsjobs.api.phases import FINISHED
+from wpsjobs.api.resources import WpsJob
+from wpsjobs.controller import lifecycle
 from wpsjobs.controller.state import Kind
 
 
@@ -159,11 +162,17 @@ class Storm(RuleBasedStateMachine):
         ttl=st.sampled_from([-1, -1, 0, 60]),
         suspend=st.sampled_from([False, False, False, True]),
         limit=st.integers(0, 2),
+        priority=st.sampled_from([0, 0, 0, 1]),
+        process=st.sampled_from(["Echo", "Other"]),
+        user=st.sampled_from(["ada", "bob"]),
     )
-    def create(self, ttl: int, suspend: bool, limit: int) -> None:
+    def create(
+        self, ttl: int, suspend: bool, limit: int, priority: int, process: str, user: str
+    ) -> None:
         if self.number < 30:
             self.number += 1
             spec: dict[str, Any] = {"ttlSecondsAfterFinished": ttl, "restartLimit": limit}
+            spec |= {"priority": priority, "process": process, "owner": {"user": user}}
             self.simulation.create(f"j{self.number}", suspend=suspend, **spec)
 
     def _some(self, data: st.DataObject) -> str | None:
@@ -250,6 +259,18 @@ class Storm(RuleBasedStateMachine):
         raw = server.patch(Kind.WPSQUEUE, "default", "spec", changes)
         self.simulation.loop.notice(Kind.WPSQUEUE, "MODIFIED", raw)
 
+    @rule(
+        kind=st.sampled_from(["perProcess", "perOwner"]),
+        parallelism=st.none() | st.integers(0, 2),
+        max_queued=st.none() | st.integers(0, 2),
+    )
+    def own_limits(self, kind: str, parallelism: int | None, max_queued: int | None) -> None:
+        """As ``limits``, for each process or for each owner."""
+        limits = {"parallelism": parallelism, "maxQueued": max_queued}
+        changes = {kind: {key: most for key, most in limits.items() if most is not None}}
+        raw = self.simulation.server.patch(Kind.WPSQUEUE, "default", "spec", changes)
+        self.simulation.loop.notice(Kind.WPSQUEUE, "MODIFIED", raw)
+
     @precondition(lambda self: hasattr(self, "simulation"))
     @invariant()
     def slots_are_not_over_what_was_ever_allowed(self) -> None:
@@ -260,7 +281,7 @@ class Storm(RuleBasedStateMachine):
             return
         with self.simulation as simulation:
             server = simulation.server
-            more = {"parallelism": 3, "maxQueued": 4}
+            more = {"parallelism": 3, "maxQueued": 4, "perProcess": None, "perOwner": None}
             server.patch(Kind.WPSQUEUE, "default", "spec", more)
             for job in server.wpsjobs():
                 simulation.edit(job.metadata.name, suspend=False)
@@ -275,3 +296,23 @@ class Storm(RuleBasedStateMachine):
 
 TestStorm = Storm.TestCase
 TestStorm.settings = settings(max_examples=200, stateful_step_count=50)
+
+
+def test_a_wpsjob_that_is_left_alone_is_logged_once_for_each_version(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(view: Any, job: WpsJob, *_: Any) -> Any:
+        raise ValueError(f"no sense in {job.metadata.name}")
+
+    monkeypatch.setattr(lifecycle, "refuse_at_sight", spoilt)
+    simulation.create("bad")
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            simulation.deliver()
+            simulation.turn()
+            simulation.clock.seconds += 60
+        assert [entry["event"] for entry in logs].count("WpsJob left alone") == 1
+        simulation.edit("bad", suspend=True)
+        simulation.deliver()
+        simulation.turn()
+        assert [entry["event"] for entry in logs].count("WpsJob left alone") == 2
