@@ -94,7 +94,8 @@ def refusal(as_whom: Kube, space: Space, job: str, status: dict[str, Any]) -> st
     try:
         patch_status(as_whom, space, job, status)
     except RefusedError as error:
-        assert error.status == 403, error
+        if error.status != 403:
+            raise
         return str(error)
     return None
 

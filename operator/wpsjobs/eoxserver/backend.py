@@ -21,13 +21,15 @@ from eoxserver.services.ows.wps.v10.execute_util import parse_params
 from wpsjobs.api.names import DEFAULT_WPS_VERSION, is_valid_job_id, resource_name
 from wpsjobs.api.phases import Phase
 from wpsjobs.api.resources import WpsJob
-from wpsjobs.eoxserver import callbacks, config, jobs, logs, multipart, processes
+from wpsjobs.eoxserver import callbacks, config, crashpoints, jobs, logs, multipart, processes
 from wpsjobs.eoxserver.client import Cluster, ClusterError, NotFoundError
 from wpsjobs.eoxserver.context import JobContext, ResponseContext
+from wpsjobs.eoxserver.crashpoints import CrashPoint
 from wpsjobs.eoxserver.documents import ResponseDocuments, identifier_of, list_definitions
+from wpsjobs.eoxserver.files import StorageError
 from wpsjobs.eoxserver.owner import owner_of
 from wpsjobs.eoxserver.requests import UnstorableError, WpsRequest, straightened
-from wpsjobs.eoxserver.storage import RESPONSE, JobExistsError, Marker, Storage, StorageError
+from wpsjobs.eoxserver.storage import RESPONSE, JobExistsError, Marker, Storage
 from wpsjobs.eoxserver.submission import (
     BUSY,
     Deadline,
@@ -245,16 +247,21 @@ class Submission:
         accepted = documents.accepted()
         marker = self._marker(deadline)
         self._reserve(marker)
+        context = ResponseContext(self.job_id, location)
         try:
+            crashpoints.pass_by(CrashPoint.DIRECTORIES_MADE)
             self._store_request(spec)
-            callbacks.initialize(
-                self._process, ResponseContext(self.job_id, location), self._request
-            )
-            callbacks.notify(self._process, "on_accepted", ResponseContext(self.job_id, location))
+            crashpoints.pass_by(CrashPoint.REQUEST_STORED)
+            callbacks.initialize(self._process, context, self._request)
+            crashpoints.pass_by(CrashPoint.INITIALIZED)
+            callbacks.notify(self._process, "on_accepted", context)
+            crashpoints.pass_by(CrashPoint.ACCEPTED_TOLD)
             self._storage.write_response(self.job_id, accepted)
+            crashpoints.pass_by(CrashPoint.DOCUMENT_WRITTEN)
             spec["submission"] = self._uuid
             body = build_body(self.job_id, marker.process, spec)
             submit(self._cluster, self._verdicts, body, deadline)
+            crashpoints.pass_by(CrashPoint.VERDICT_HEARD)
         except UnknownOutcomeError as error:
             self._leave_to_housekeeper(marker)
             raise ServerBusy(BUSY) from error
@@ -310,12 +317,13 @@ class Submission:
     def _take_back(self) -> None:
         try:
             is_ours = self._storage.claim_discard(self.job_id)
+            crashpoints.pass_by(CrashPoint.DISCARD_CLAIMED)
+            # Before the marker goes, without which nobody would call it for a server that died.
+            if is_ours:
+                callbacks.notify(self._process, "discard", JobContext(self.job_id))
             self._storage.remove(self.job_id)
         except StorageError:
             logger.exception("%s: the housekeeper will remove what is left", self.job_id)
-            return  # and call discard
-        if is_ours:
-            callbacks.notify(self._process, "discard", JobContext(self.job_id))
 
     def _leave_to_housekeeper(self, marker: Marker) -> None:
         """Keep the directories, so that no worker takes the job for one made by hand."""

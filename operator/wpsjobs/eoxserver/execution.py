@@ -88,7 +88,7 @@ def _run(channel: Channel) -> End:
     gc.freeze()
     gc.enable()
     raw, number = channel.receive_job()
-    from wpsjobs.eoxserver.storage import StorageError  # noqa: PLC0415 (needs Django's settings)
+    from wpsjobs.eoxserver.files import StorageError  # noqa: PLC0415 (needs Django's settings)
 
     try:
         return Attempt(channel, loaded, raw, number).run()
@@ -208,7 +208,7 @@ class Execution:
         from wpsjobs.eoxserver.channel import ChannelError  # noqa: PLC0415
         from wpsjobs.eoxserver.context import ExecutionContext, Publication  # noqa: PLC0415
         from wpsjobs.eoxserver.documents import ResponseDocuments  # noqa: PLC0415
-        from wpsjobs.eoxserver.storage import StorageError  # noqa: PLC0415
+        from wpsjobs.eoxserver.files import StorageError  # noqa: PLC0415
 
         self._process = process
         publication = Publication(self._storage.perm_dir(self._job.id), self._url)

@@ -23,8 +23,9 @@ from wpsjobs.eoxserver.client import (
 )
 from wpsjobs.eoxserver.config import Config
 from wpsjobs.eoxserver.context import JobContext
+from wpsjobs.eoxserver.files import StorageError
 from wpsjobs.eoxserver.finisher import Finisher
-from wpsjobs.eoxserver.storage import Marker, Storage, StorageError
+from wpsjobs.eoxserver.storage import Marker, Storage
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class Housekeeper:
             self._look_at(job)
         self._forget_gone({job.metadata.uid for job in jobs})
         self._sweep(jobs)
+        self._storage.remove_hidden(sweep.GRACE_SECONDS, self._now().timestamp())
         self._prompt_removals = 0
         return listed.resource_version
 

@@ -9,6 +9,7 @@
 ``<path_task>/<id>/final.json``      which attempt made the response final
 ``<path_task>/<id>/expires``         when the operator will delete the WpsJob
 ``<path_task>/<id>/discarding``      somebody calls ``discard`` and removes all this
+``<path_task>/.wpsjobs-<uuid>/``     such a directory, being made or removed
 ``<path_temp>/<id>/<n>/``            working directory of attempt *n*
 ``<path_perm>/<id>/``                what is published, executeResponse.xml first
 ===================================  ============================================
@@ -17,20 +18,31 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from wpsjobs.api.names import is_valid_job_id
 from wpsjobs.api.times import format_time, parse_time
+from wpsjobs.eoxserver import crashpoints
+from wpsjobs.eoxserver.crashpoints import CrashPoint
+from wpsjobs.eoxserver.files import (
+    StorageError,
+    remove_tree,
+    stage,
+    sync_directory,
+    translated,
+    write_atomic,
+)
 
 RESPONSE = "executeResponse.xml"
 MARKER = "marker.json"
@@ -40,12 +52,9 @@ EXPIRES = "expires"
 DISCARDING = "discarding"
 DISCARD_SECONDS = 60.0
 """After which whoever had claimed to discard a job is taken for dead."""
-_FILE_MODE = 0o644
 MAX_PAYLOAD_BYTES = 1 << 30
-
-
-class StorageError(Exception):
-    """The shared volume does not do as it is told: full, read-only, missing."""
+_HIDDEN = ".wpsjobs-"
+"""Directories in ``path_task`` that are being made or removed; no job has such a name."""
 
 
 class JobExistsError(Exception):
@@ -126,17 +135,23 @@ class Storage:
     def reserve(self, marker: Marker) -> None:
         """Make the job's directories with *marker*, exclusively.
 
-        Raises JobExistsError where the identifier is taken.
+        The marker is in its directory from the start, so that the housekeeper can sweep whatever
+        becomes of it. Raises JobExistsError where the identifier is taken.
         """
-        with _translated():
+        staged = self.path_task / f"{_HIDDEN}{uuid4()}"
+        with translated():
             if self.perm_dir(marker.id).exists():
                 raise JobExistsError(marker.id)
             try:
-                self.task_dir(marker.id).mkdir()
-            except FileExistsError as error:
-                raise JobExistsError(marker.id) from error
+                staged.mkdir()
+                (staged / MARKER).write_text(marker.to_json())
+                crashpoints.pass_by(CrashPoint.MARKER_STAGED)
+                _rename_exclusively(staged, self.task_dir(marker.id))
+            except BaseException:
+                shutil.rmtree(staged, ignore_errors=True)
+                raise
+            crashpoints.pass_by(CrashPoint.MARKER_WRITTEN)
             try:
-                self.write_marker(marker)
                 self.perm_dir(marker.id).mkdir(mode=0o755)
             except BaseException:
                 self.remove(marker.id)
@@ -144,13 +159,13 @@ class Storage:
 
     def make_task_dir(self, job_id: str) -> None:
         """Make the directory of a job that was made without the plugin."""
-        with _translated():
+        with translated():
             self.task_dir(job_id).mkdir(exist_ok=True)
 
     def adopt(self, marker: Marker) -> None:
         """Make the directories and the marker of a job that was made without the plugin."""
         self.make_task_dir(marker.id)
-        with _translated():
+        with translated():
             self.perm_dir(marker.id).mkdir(mode=0o755, exist_ok=True)
             self.write_marker(marker)
 
@@ -167,7 +182,7 @@ class Storage:
 
     def markers(self) -> Iterator[tuple[Marker, float]]:
         """Every marker with the time (POSIX) that it was written at."""
-        with _translated():
+        with translated():
             names = sorted(os.listdir(self.path_task))  # noqa: PTH208 (names, many of them)
         for name in names:
             if not is_valid_job_id(name):
@@ -207,7 +222,7 @@ class Storage:
 
     def begin(self, job_id: str, attempt: int) -> Path | None:
         """The new working directory of *attempt*, or None where another pod has begun it."""
-        with _translated():
+        with translated():
             try:
                 with open(self.task_dir(job_id) / f"{attempt}.begun", "x"):  # noqa: PTH123
                     pass
@@ -275,9 +290,9 @@ class Storage:
         return stage(self.response_path(job_id), document, sync=True)
 
     def publish_staged(self, job_id: str, staged: Path) -> None:
-        with _translated():
+        with translated():
             staged.replace(self.response_path(job_id))
-        _sync_directory(self.perm_dir(job_id))
+        sync_directory(self.perm_dir(job_id))
 
     def remove_outputs(self, job_id: str) -> None:
         """Remove what was published but for the response document."""
@@ -301,7 +316,7 @@ class Storage:
         True as well for a job that has no task directory, as an older back-end's.
         """
         path = self.task_dir(job_id) / DISCARDING
-        with _translated():
+        with translated():
             try:
                 with path.open("x"):
                     return True
@@ -326,73 +341,38 @@ class Storage:
 
         Idempotent. Raises StorageError.
         """
-        with _translated():
-            _remove_tree(self.temp_dir(job_id))
-            _remove_tree(self.perm_dir(job_id))
-            task = self.task_dir(job_id)
+        leaving = self.path_task / f"{_HIDDEN}{uuid4()}"
+        with translated():
+            remove_tree(self.temp_dir(job_id))
+            remove_tree(self.perm_dir(job_id))
             with contextlib.suppress(FileNotFoundError):
-                for path in task.iterdir():
-                    if path.name not in {MARKER, DISCARDING}:
-                        _remove_tree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            _remove_tree(task)
+                self.task_dir(job_id).rename(leaving)
+            crashpoints.pass_by(CrashPoint.MARKER_REMOVED)
+            remove_tree(leaving)
+
+    def remove_hidden(self, seconds: float, now: float) -> None:
+        """Remove what a process that is dead was making or removing more than *seconds* ago.
+
+        *now* is POSIX time. Raises StorageError.
+        """
+        with translated():
+            for path in self.path_task.glob(f"{_HIDDEN}*"):
+                with contextlib.suppress(FileNotFoundError):
+                    if now - path.stat().st_mtime >= seconds:
+                        remove_tree(path)
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = _FILE_MODE, sync: bool = False) -> None:
-    """Write *data* so that a reader sees the old or the new file and nothing between.
-
-    *sync* makes it outlast a power cut. Raises StorageError.
-    """
-    staged = stage(path, data, mode=mode, sync=sync)
+def _rename_exclusively(staged: Path, target: Path) -> None:
+    """Give a directory its name. Raises JobExistsError where there is something of that name."""
     try:
-        staged.replace(path)
+        staged.rename(target)
     except OSError as error:
-        staged.unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be written: {error}") from error
-    if sync:
-        _sync_directory(path.parent)
-
-
-def stage(path: Path, data: bytes, *, mode: int = _FILE_MODE, sync: bool = False) -> Path:
-    """Write *data* to a hidden file beside *path*. Raises StorageError."""
-    name: str | None = None
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(descriptor, mode)
-            if sync:
-                os.fsync(descriptor)
-    except OSError as error:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be written: {error}") from error
-    return Path(name)
-
-
-def _sync_directory(path: Path) -> None:
-    with contextlib.suppress(OSError):  # some network file systems cannot
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _remove_tree(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
+        if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
+            raise JobExistsError(target.name) from error
+        raise
 
 
 def _checked(job_id: str) -> str:
     if not is_valid_job_id(job_id):
         raise ValueError(f"{job_id!r} is no job identifier")
     return job_id
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"The shared volume fails: {error}") from error

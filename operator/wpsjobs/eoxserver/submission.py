@@ -13,6 +13,7 @@ from eoxserver.services.ows.wps.exceptions import NoApplicableCode, ServerBusy
 from wpsjobs.api.names import API_VERSION, WPSJOB_KIND, resource_name
 from wpsjobs.api.phases import Phase
 from wpsjobs.api.times import format_time
+from wpsjobs.eoxserver import crashpoints
 from wpsjobs.eoxserver.client import (
     Cluster,
     ClusterError,
@@ -20,6 +21,7 @@ from wpsjobs.eoxserver.client import (
     NotFoundError,
     UnreachableError,
 )
+from wpsjobs.eoxserver.crashpoints import CrashPoint
 from wpsjobs.eoxserver.verdicts import Expectation, Verdicts
 
 logger = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ def submit(
     body["spec"]["acceptBefore"] = format_time(deadline.as_time())
     with verdicts.expect(body["metadata"]["name"]) as expected:
         job = _create(cluster, body, deadline)
+        crashpoints.pass_by(CrashPoint.CREATED)
         try:
             job, was_read = _await_verdict(cluster, expected, job, deadline)
         except ClusterError as error:
@@ -191,6 +194,7 @@ def _settle(cluster: Cluster, job: dict[str, Any], submission: str) -> dict[str,
         except ClusterError as error:
             raise UnknownOutcomeError(str(error)) from error
         break
+    crashpoints.pass_by(CrashPoint.DELETED)
     raise RefusedError(_refusal(job, name))
 
 

@@ -19,8 +19,9 @@ from wpsjobs.api.names import is_valid_job_id
 from wpsjobs.eoxserver import config
 from wpsjobs.eoxserver.client import Cluster
 from wpsjobs.eoxserver.documents import DocumentStatus
+from wpsjobs.eoxserver.files import StorageError
 from wpsjobs.eoxserver.places import Places, in_words
-from wpsjobs.eoxserver.storage import RESPONSE, Storage, StorageError
+from wpsjobs.eoxserver.storage import RESPONSE, Storage
 
 logger = logging.getLogger(__name__)
 

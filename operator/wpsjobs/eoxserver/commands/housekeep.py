@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 
 from wpsjobs.eoxserver import config, housekeeper
 from wpsjobs.eoxserver.client import ClusterError
-from wpsjobs.eoxserver.storage import StorageError
+from wpsjobs.eoxserver.files import StorageError
 
 HELP = "write final responses, call the processes' callbacks, remove what belongs to no job"
 

@@ -9,8 +9,8 @@ from django.core.management.base import CommandError
 
 from wpsjobs.eoxserver.backend import WpsJobBackend
 from wpsjobs.eoxserver.client import ClusterError
+from wpsjobs.eoxserver.files import StorageError
 from wpsjobs.eoxserver.jobs import UnknownJobError
-from wpsjobs.eoxserver.storage import StorageError
 
 HELP = "remove jobs with their results, whatever they are doing"
 

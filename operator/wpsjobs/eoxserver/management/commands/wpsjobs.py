@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from wpsjobs.eoxserver.client import ClusterError
 from wpsjobs.eoxserver.commands import doctor, housekeep, log, purge, show, sync
 from wpsjobs.eoxserver.commands import list as list_jobs
-from wpsjobs.eoxserver.storage import StorageError
+from wpsjobs.eoxserver.files import StorageError
 
 SUBCOMMANDS: dict[str, Any] = {
     "list": list_jobs,
