@@ -8,10 +8,21 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from tests.bench import finished, latency, patches, stand, steady, throughput, verdict
+from tests.bench import (
+    execute_latency,
+    finished,
+    latency,
+    patches,
+    stand,
+    steady,
+    throughput,
+    verdict,
+    worker,
+)
 from tests.bench.figures import Figure, table
 from tests.cluster.progress import fail, say
 from tests.cluster.settings import ClusterError
+from tests.deployment.release import Release
 
 Measure = Callable[[argparse.Namespace], list[Figure]]
 
@@ -41,6 +52,8 @@ MEASURES: dict[str, Measure] = {
     "finished": _on_stand(lambda one, o: finished.measure(one, o.kept)),
     "steady": _on_stand(lambda one, o: steady.measure(one, o.seconds)),
     "latency": _latency,
+    "execute": lambda _: execute_latency.figures(Release()),
+    "worker": lambda _: worker.figures(Release()),
 }
 
 
