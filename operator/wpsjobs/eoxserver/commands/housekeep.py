@@ -11,8 +11,9 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from wpsjobs.eoxserver import config, housekeeper
-from wpsjobs.eoxserver.client import ClusterError
+from wpsjobs.eoxserver.client import Cluster, ClusterError
 from wpsjobs.eoxserver.files import StorageError
+from wpsjobs.eoxserver.reading import Reader
 
 HELP = "write final responses, call the processes' callbacks, remove what belongs to no job"
 
@@ -20,6 +21,11 @@ HELP = "write final responses, call the processes' callbacks, remove what belong
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--once", action="store_true", help="make two passes, which remove what is gone, and end"
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        help="let kubectl wps read kept logs and published files at this port",
     )
     parser.add_argument(
         "--allow-mass-removal",
@@ -33,6 +39,8 @@ def run(options: dict[str, Any], _: Any) -> None:
     loaded.check_directories()
     keeper = housekeeper.make(loaded, allow_mass=options["allow_mass_removal"])
     if not options["once"]:
+        if options["port"] is not None:
+            Reader(loaded, Cluster(loaded.namespace, loaded.context), options["port"]).start()
         # Every step can be repeated, so that there is nothing to wait for.
         signal.signal(signal.SIGTERM, _end)
         keeper.run()
