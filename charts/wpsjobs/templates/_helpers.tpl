@@ -24,17 +24,28 @@ app.kubernetes.io/component: {{ .part }}
 {{ .Values.storage.existingClaim | default (printf "%s-data" (include "wpsjobs.name" .)) }}
 {{- end }}
 
-{{- define "wpsjobs.url" -}}
-{{ .Values.eoxserver.url | trimSuffix "/" | default (printf "http://%s-web.%s.svc" (include "wpsjobs.name" .) .Release.Namespace) }}
+{{- define "wpsjobs.workerAccount" -}}
+{{ .Values.worker.serviceAccountName | default (printf "%s-worker" (include "wpsjobs.name" .)) }}
 {{- end }}
 
-{{- define "wpsjobs.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 1000
-runAsGroup: 1000
-fsGroup: 1000
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile: {type: RuntimeDefault}
+{{/* Names of cluster-wide objects carry the namespace, so that releases do not meet. */}}
+{{- define "wpsjobs.clusterName" -}}
+{{ include "wpsjobs.name" . }}-{{ .Release.Namespace }}
+{{- end }}
+
+{{- define "wpsjobs.url" -}}
+{{- $ingress := .Values.web.ingress -}}
+{{- if .Values.eoxserver.url -}}
+{{ .Values.eoxserver.url | trimSuffix "/" }}
+{{- else if and .Values.web.enabled $ingress.enabled -}}
+{{ ternary "https" "http" (not (empty $ingress.tls)) }}://{{ first $ingress.hosts }}
+{{- else -}}
+http://{{ include "wpsjobs.name" . }}-web.{{ .Release.Namespace }}.svc{{ if ne (int .Values.web.service.port) 80 }}:{{ .Values.web.service.port }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "wpsjobs.resultsUrl" -}}
+{{ .Values.eoxserver.resultsUrl | trimSuffix "/" | default (printf "%s/results" (include "wpsjobs.url" .)) }}
 {{- end }}
 
 {{- define "wpsjobs.containerSecurity" -}}
@@ -43,49 +54,24 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* What web, job and housekeeper pods have in common, so that each sees the same instance. */}}
-{{- define "wpsjobs.instanceEnv" -}}
-- {name: DJANGO_SETTINGS_MODULE, value: {{ .Values.eoxserver.settingsModule | quote }}}
-- {name: ALLOWED_HOSTS, value: {{ join " " .Values.eoxserver.allowedHosts | quote }}}
-- name: SECRET_KEY
-  valueFrom: {secretKeyRef: {name: {{ include "wpsjobs.name" . }}-django, key: secretKey}}
-{{- if .Values.eoxserver.testProcesses }}
-- {name: EOXS_TEST_PROCESSES, value: "true"}
+{{/* What all pods have in common, and where they run: (dict "root" $ "place" .Values.web) */}}
+{{- define "wpsjobs.pod" -}}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets: {{ toJson . }}
 {{- end }}
-- {name: HOME, value: /tmp}
-{{- with .Values.eoxserver.env }}
-{{ toYaml . }}
+securityContext:
+  runAsNonRoot: true
+  {{- range $key := list "runAsUser" "runAsGroup" "fsGroup" }}
+  {{- with index $.root.Values.podSecurity $key }}
+  {{ $key }}: {{ int64 . }}
+  {{- end }}
+  {{- end }}
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+enableServiceLinks: false
+{{- range $key := list "nodeSelector" "tolerations" "affinity" }}
+{{- with index $.place $key }}
+{{ $key }}: {{ toJson . }}
 {{- end }}
 {{- end }}
-
-{{- define "wpsjobs.instanceMounts" -}}
-- {name: data, mountPath: {{ .Values.storage.mountPath }}}
-- {name: tmp, mountPath: /tmp}
-- {name: config, mountPath: {{ .Values.eoxserver.configPath }}, subPath: eoxserver.conf, readOnly: true}
-{{- end }}
-
-{{- define "wpsjobs.instanceVolumes" -}}
-- name: data
-  persistentVolumeClaim: {claimName: {{ include "wpsjobs.claim" . }}}
-- name: tmp
-  emptyDir: {}
-- name: config
-  configMap: {name: {{ include "wpsjobs.name" . }}-eoxserver}
-{{- end }}
-
-{{/* The three folders must be there before EOxServer checks them. */}}
-{{- define "wpsjobs.makeFolders" -}}
-- name: make-folders
-  image: {{ include "wpsjobs.image" (dict "root" . "image" .Values.eoxserver.image) }}
-  imagePullPolicy: {{ .Values.eoxserver.image.pullPolicy }}
-  command: [mkdir, -p, {{ .Values.storage.mountPath }}/temp, {{ .Values.storage.mountPath }}/perm, {{ .Values.storage.mountPath }}/task]
-  securityContext: {{- include "wpsjobs.containerSecurity" . | nindent 4 }}
-  resources:
-    requests: {cpu: 10m, memory: 16Mi}
-  volumeMounts:
-    - {name: data, mountPath: {{ .Values.storage.mountPath }}}
-{{- end }}
-
-{{- define "wpsjobs.testProcesses" -}}
-Echo Sleep Fail Crash Hog Digest Recorder
 {{- end }}

@@ -67,7 +67,7 @@ async def _lead(loop: Loop, lease: Lease, settings: Settings, stop: asyncio.Even
     watching = asyncio.create_task(
         kopf.operator(
             registry=registry,
-            settings=handlers.settings(clusterwide=not settings.namespaces),
+            settings=handlers.settings(),
             # Its own guess asks for the name of the user, which a container need not have.
             identity=cast(Any, "wpsjobs"),
             standalone=True,

@@ -122,11 +122,6 @@ class Cluster:
                     break
                 query["continue"] = metadata["continue"]
 
-    async def namespaces(self) -> list[str]:
-        """Names of all namespaces."""
-        answer = await self._request("GET", "/api/v1/namespaces", {})
-        return [item["metadata"]["name"] for item in answer["items"]]
-
     async def get(self, kind: Kind, metadata: Metadata) -> Raw:
         """The object as it is now. Raises GoneError where it is none, or another of that name."""
         raw = await self._request("GET", _path(kind, metadata.namespace, metadata.name), {})

@@ -48,15 +48,16 @@ def registry(loop: Loop) -> kopf.OperatorRegistry:
     return handlers
 
 
-def settings(clusterwide: bool) -> kopf.OperatorSettings:
+def settings() -> kopf.OperatorSettings:
     """kopf's settings, where they are not its own; each for a reason that was measured."""
     chosen = kopf.OperatorSettings()
     chosen.peering.standalone = True  # peering is no lock
     chosen.posting.enabled = False  # Events go through ``cluster``, like all else
     chosen.persistence.diffbase_storage = NoDiffs()
     chosen.persistence.progress_storage = NoProgress()
-    # Without cluster-wide rights the scan for resources repeats refused requests for a minute.
-    chosen.scanning.disabled = not clusterwide
+    # The custom resources are there before the operator. To watch for more takes cluster-wide
+    # rights, and without these repeats refused requests for a minute.
+    chosen.scanning.disabled = True
     # A watch can freeze without an error; each is begun anew before it can do harm.
     chosen.watching.server_timeout = 300
     chosen.watching.client_timeout = 330

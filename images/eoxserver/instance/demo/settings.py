@@ -5,8 +5,9 @@
 ``ALLOWED_HOSTS``          host names by which the service is called, separated by spaces
 ``DB``                     ``spatialite`` (default, made at build time) or ``postgis``
 ``SPATIALITE_PATH``        file of the database
-``DB_HOST`` ``DB_NAME``
-``DB_USER`` ``DB_PW``      access to PostGIS
+``DB_HOST`` ``DB_PORT``
+``DB_NAME`` ``DB_USER``
+``DB_PW``                  access to PostGIS
 ``DEMO_DATA``              directory of the two rasters
 ``EOXS_TEST_PROCESSES``    ``true`` adds processes that sleep, fail, crash and fill memory
 ``LOG_LEVEL``              ``INFO`` by default
@@ -35,6 +36,7 @@ if os.environ.get("DB", "spatialite") == "postgis":
         "default": {
             "ENGINE": "django.contrib.gis.db.backends.postgis",
             "HOST": os.environ["DB_HOST"],
+            "PORT": os.environ.get("DB_PORT", ""),
             "NAME": os.environ["DB_NAME"],
             "USER": os.environ["DB_USER"],
             "PASSWORD": os.environ["DB_PW"],

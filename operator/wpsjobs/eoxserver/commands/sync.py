@@ -35,12 +35,17 @@ Raw = dict[str, Any]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="add what is missing and change nothing that is set: the Helm chart's values stay",
+    )
 
 
 def run(options: dict[str, Any], out: Any) -> None:
     instance = Instance.load()
     try:
-        writer = Writer(instance.cluster, out, dry_run=options["dry_run"])
+        writer = Writer(instance.cluster, out, dry_run=options["dry_run"], keep=options["keep"])
         writer.sync_queue(instance.config.queue, queue_limits())
         writer.sync_processes(
             {
@@ -85,8 +90,9 @@ def object_name(identifier: str) -> str:
 class Writer:
     """Makes and updates resources and says so."""
 
-    def __init__(self, cluster: Cluster, out: Any, *, dry_run: bool) -> None:
-        self._cluster, self._out, self._dry_run = cluster, out, dry_run
+    def __init__(self, cluster: Cluster, out: Any, *, dry_run: bool, keep: bool) -> None:
+        """With *keep*, what is set already stays as it is."""
+        self._cluster, self._out, self._dry_run, self._keep = cluster, out, dry_run, keep
 
     def sync_queue(self, name: str, spec: dict[str, int]) -> None:
         path = self._path(WPSQUEUE_PLURAL)
@@ -127,7 +133,11 @@ class Writer:
         self._out.write(f"{kind} {name}: created {_words(spec)}")
 
     def _update(self, path: str, what: str, old: Raw, new: Raw) -> None:
-        changes = {key: value for key, value in new.items() if old.get(key) != value}
+        changes = {
+            key: value
+            for key, value in new.items()
+            if old.get(key) != value and not (self._keep and key in old)
+        }
         if not changes:
             self._out.write(f"{what}: unchanged")
             return

@@ -1,4 +1,7 @@
-"""``manage.py demo_setup``: the database with the registered coverages, at build time."""
+"""``manage.py demo_setup``: the database with the registered coverages.
+
+Run at the build of the image, and again where the database is another one.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -34,8 +37,12 @@ class Command(BaseCommand):
 
     def reproject(self, source: Path) -> Path:
         """The elevations in degrees: GetStatistics compares its bbox with the raster's own axes."""
+        name = "olinda_dem_wgs84.tif"
+        made = settings.INSTANCE_DIR / name
+        if made.exists():
+            return made
         database = settings.DATABASES["default"]["NAME"]
-        target = Path(database).resolve().parent / "olinda_dem_wgs84.tif"
+        target = Path(database).resolve().parent / name
         gdal.Warp(
             str(target),
             str(source),
