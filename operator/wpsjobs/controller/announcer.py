@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 import structlog
+from aiolimiter import AsyncLimiter
 
 from wpsjobs.api.resources import WpsJob
 from wpsjobs.controller.actions import Milestone
@@ -14,14 +16,23 @@ logger = structlog.get_logger(__name__)
 
 MOST_WAITING = 5000
 """Events that wait to be posted; more are dropped."""
+BURST, BURST_SECONDS = 100, 10.0
+"""So many are posted at once, and as many again in each period as long as more are waiting.
+
+Under a storm each Event would cost the API server as much as a step of a WpsJob, and four of them
+come to a WpsJob. What an Event tells stands in the WpsJob's history, too.
+"""
 
 
 class Announcer:
-    """Posts Events behind everything else; none is tried twice."""
+    """Posts Events behind everything else, with the times of what they tell; none twice."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._events: asyncio.Queue[tuple[WpsJob, Milestone]] = asyncio.Queue(MOST_WAITING)
+        self._events: asyncio.Queue[tuple[WpsJob, Milestone, datetime]] = asyncio.Queue(
+            MOST_WAITING
+        )
+        self._pace = AsyncLimiter(BURST, BURST_SECONDS)
 
     def tell(self, job: WpsJob, milestone: Milestone) -> None:
         """Have *milestone* logged now, and posted when there is time."""
@@ -33,15 +44,16 @@ class Announcer:
             message=milestone.message,
         )
         try:
-            self._events.put_nowait((job, milestone))
+            self._events.put_nowait((job, milestone, datetime.now(UTC)))
         except asyncio.QueueFull:
             logger.warning("Event dropped, too many at once", job=job.metadata.key)
 
     async def run(self) -> None:
         """Post until cancelled."""
         while True:
-            job, milestone = await self._events.get()
+            job, milestone, at = await self._events.get()
+            await self._pace.acquire()
             try:
-                await self._cluster.post_event(job, milestone)
+                await self._cluster.post_event(job, milestone, at)
             except ClusterError as error:
                 logger.warning("Event not posted", job=job.metadata.key, error=str(error))

@@ -190,8 +190,18 @@ class Applier:
         self._state.kubernetes_jobs.put(raw)
 
     async def _delete(self, kind: Kind, metadata: Metadata) -> None:
-        await self._writing(kind, metadata, self._cluster.delete(kind, metadata))
-        await self.read(kind, metadata)
+        store = self._state.stores[kind]
+        try:
+            left = await self._writing(kind, metadata, self._cluster.delete(kind, metadata))
+        except ConflictError:
+            await self.read(kind, metadata)
+            return
+        except GoneError:
+            left = None
+        if left is None:
+            store.forget(metadata)
+        else:
+            store.put(left)
 
     async def _patch_counts(self, kind: Kind, metadata: Metadata, status: Any) -> None:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,6 +27,7 @@ from wpsjobs.api.names import (
 )
 from wpsjobs.api.phases import FINISHED
 from wpsjobs.api.resources import Metadata, Raw, WpsJob
+from wpsjobs.api.times import format_seconds
 from wpsjobs.controller import metrics
 from wpsjobs.controller.actions import Milestone
 from wpsjobs.controller.state import Kind
@@ -90,6 +91,8 @@ class Cluster:
         except (config.ConfigException, SyncConfigException):
             await config.load_kube_config(client_configuration=configuration)
         configuration.connection_pool_maxsize = 64
+        # Otherwise aiohttp looks for a proxy and for a netrc file in a thread, at each request.
+        configuration.client_session_kwargs = {"trust_env": False}
         self._api = client.ApiClient(configuration)
         return self
 
@@ -168,10 +171,11 @@ class Cluster:
                 ) from None
             return there
 
-    async def delete(self, kind: Kind, metadata: Metadata) -> None:
-        """Delete the very object *metadata* tells of; one that is gone is as good.
+    async def delete(self, kind: Kind, metadata: Metadata) -> Raw | None:
+        """Delete the very object *metadata* tells of; returns what is still there of it, if known.
 
-        A Kubernetes Job goes after its pods have ended.
+        A Kubernetes Job goes after its pods have ended. Raises GoneError where the object is gone,
+        and ConflictError where another one may have its name: read it again.
         """
         body = {
             "apiVersion": "v1",
@@ -180,10 +184,9 @@ class Cluster:
             # Foreground: the object stays, and so does the slot it holds, until its pods are gone.
             "propagationPolicy": "Foreground" if kind is Kind.KUBERNETES_JOB else "Background",
         }
-        try:
-            await self._request("DELETE", _path(kind, metadata.namespace, metadata.name), {}, body)
-        except (GoneError, ConflictError):
-            return
+        path = _path(kind, metadata.namespace, metadata.name)
+        answer = await self._request("DELETE", path, {}, body)
+        return None if answer["kind"] == "Status" else answer
 
     async def get_lease(self, namespace: str, name: str) -> Raw:
         """The Lease. Raises GoneError where there is none."""
@@ -211,10 +214,9 @@ class Cluster:
         newest = max(items, key=lambda item: int(item["metadata"]["resourceVersion"]), default=None)
         return newest and f"{newest.get('reason')}: {newest.get('message')}"
 
-    async def post_event(self, job: WpsJob, milestone: Milestone) -> None:
-        """Put a Kubernetes Event on *job*."""
+    async def post_event(self, job: WpsJob, milestone: Milestone, at: datetime) -> None:
+        """Put a Kubernetes Event on *job*, of what came to pass *at* that time."""
         metadata = job.metadata
-        now = datetime.now(UTC)
         event = {
             "apiVersion": "v1",
             "kind": "Event",
@@ -235,8 +237,8 @@ class Cluster:
             "message": milestone.message[:1024],
             "source": {"component": "wpsjobs"},
             "reportingComponent": "wpsjobs",
-            "firstTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "lastTimestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "firstTimestamp": format_seconds(at),
+            "lastTimestamp": format_seconds(at),
             "count": 1,
         }
         await self._request("POST", f"/api/v1/namespaces/{metadata.namespace}/events", {}, event)

@@ -421,16 +421,15 @@ class Client:
         made: Raw = await self._write(create)
         return made
 
-    async def delete(self, kind: Kind, metadata: Metadata) -> None:
-        def delete() -> None:
-            raw = self.server.objects[kind].get(metadata.name)
-            if raw is None or raw["metadata"]["uid"] != metadata.uid:
-                return
+    async def delete(self, kind: Kind, metadata: Metadata) -> Raw | None:
+        def delete() -> Raw | None:
+            raw = self.server.get(kind, metadata.name, metadata.uid)
             if kind is Kind.WPSJOB:
                 self._judge_expiry(WpsJob.from_raw(raw))
             self.server.delete(kind, metadata.name)
+            return copy.deepcopy(self.server.objects[kind].get(metadata.name))
 
-        await self._write(delete)
+        return await self._write(delete)
 
     def _judge_expiry(self, job: WpsJob) -> None:
         ttl, end = job.spec.lifetimes.ttl_seconds_after_finished, job.status.finished_at

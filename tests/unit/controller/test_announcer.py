@@ -1,0 +1,54 @@
+"""Events: in order, with the times of what they tell, and at a pace under a storm."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from tests.unit.controller.objects import wpsjob
+from wpsjobs.api.resources import WpsJob
+from wpsjobs.controller import announcer
+from wpsjobs.controller.actions import Milestone
+from wpsjobs.controller.announcer import Announcer
+from wpsjobs.controller.cluster import ClusterError
+
+JOB = wpsjob("a")
+
+
+class Posted:
+    """In the place of the API server: what was posted, and when."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, datetime, datetime]] = []
+
+    async def post_event(self, _: WpsJob, milestone: Milestone, at: datetime) -> None:
+        self.events.append((milestone.message, at, datetime.now(UTC)))
+        if milestone.message == "refused":
+            raise ClusterError("no Events here")
+
+
+async def _told(count: int, seconds: float, *first: str) -> Posted:
+    posted = Posted()
+    teller = Announcer(posted)  # type: ignore[arg-type]
+    for message in [*first, *map(str, range(count))]:
+        teller.tell(JOB, Milestone("Started", message, warning=False))
+    running = asyncio.create_task(teller.run())
+    await asyncio.wait([running], timeout=seconds)
+    running.cancel()
+    await asyncio.wait([running])
+    return posted
+
+
+async def test_a_few_are_posted_at_once_and_a_refused_one_ends_nothing() -> None:
+    posted = await _told(50, 0.5, "refused")
+    assert [message for message, *_ in posted.events] == ["refused", *map(str, range(50))]
+
+
+async def test_a_storm_is_posted_at_a_pace_with_the_times_of_what_is_told() -> None:
+    began = datetime.now(UTC)
+    posted = await _told(3 * announcer.BURST, 1.0)
+    most = announcer.BURST * (1 + 1.5 / announcer.BURST_SECONDS)
+    assert announcer.BURST < len(posted.events) < most
+    message, told_at, posted_at = posted.events[-1]
+    assert int(message) >= announcer.BURST
+    assert told_at - began < timedelta(seconds=0.5) < posted_at - began
