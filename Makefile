@@ -28,6 +28,7 @@ lint: $(VENV_READY) ## Linters, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy -p tests.cluster
+	$(BIN)/mypy -p tests.docs
 	$(BIN)/lint-imports
 
 .PHONY: unit
@@ -61,6 +62,14 @@ url: ## Print the WPS URL that this machine reaches
 .PHONY: demo
 demo: install ## Send real Executes and look at the results
 	$(BIN)/python -m tests.demo
+
+.PHONY: docs
+docs: $(VENV_READY) ## Build the documentation as a site in build/site
+	$(BIN)/python -m tests.docs.site
+
+.PHONY: pages
+pages: $(VENV_READY) ## Write the pages that are made from schemas, Helm values and source
+	$(BIN)/python -m tests.docs
 
 .PHONY: bench
 bench: install ## Measure, on simulated nodes, against the limits of docs/benchmarks.md
