@@ -30,3 +30,11 @@ class WPS10ExceptionHandler(
         # The back-end has logged why; Django would add an error for each refused client.
         response._has_been_logged = True  # type: ignore[attr-defined]
         return response
+
+
+def bad_request(request: Any, exception: Exception) -> HttpResponse:
+    """The exception report, for what is refused before EOxServer has seen the request."""
+    content, content_type, _ = exceptionhandler.WPS10ExceptionHandler().handle_exception(
+        request, exception
+    )
+    return HttpResponse(content=content, content_type=content_type, status=400)

@@ -16,10 +16,11 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from eoxserver.services.ows.wps.exceptions import NoApplicableCode
-from eoxserver.services.ows.wps.v10.exceptionhandler import WPS10ExceptionHandler
+
+from wpsjobs.eoxserver.exceptionhandler import bad_request
 
 PARTS_ATTRIBUTE = "wpsjobs_parts"
 """Of a request: its named parts, on their way to the back-end."""
@@ -71,8 +72,7 @@ class MultipartMiddleware:
             try:
                 message = Multipart.parse(content_type, request.body)
             except NoApplicableCode as error:
-                content, kind, _ = WPS10ExceptionHandler().handle_exception(request, error)
-                return HttpResponse(content=content, content_type=kind, status=400)
+                return bad_request(request, error)
             request._body = message.root  # as Django keeps it itself
             request.META["CONTENT_TYPE"] = "text/xml"
             setattr(request, PARTS_ATTRIBUTE, message.parts)

@@ -1,0 +1,89 @@
+"""XML requests with large texts, which EOxServer's parser refuses.
+
+libxml2 takes no text of more than 10 MB unless it is told to, and EOxServer does not tell it.
+Where clients send such requests, add ``wpsjobs.eoxserver.large.LargeRequestMiddleware`` to
+``MIDDLEWARE``, after ``MultipartMiddleware``. Django's ``DATA_UPLOAD_MAX_MEMORY_SIZE`` is the limit
+then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest
+from django.http.response import HttpResponse, HttpResponseBase
+from eoxserver.services.ows.wps.exceptions import FileSizeExceeded
+from lxml import etree
+
+from wpsjobs.eoxserver.exceptionhandler import bad_request
+
+MAX_TEXT_BYTES = 10_000_000
+"""``XML_MAX_TEXT_LENGTH`` of libxml2."""
+ADVICE = (
+    "The request has a text of more than 10 MB. Send it in UTF-8 and without a DOCTYPE, or send "
+    "the text as a part of a multipart/related request or by reference."
+)
+_LIBXML2_WORDS = b"XML_PARSE_HUGE"
+_ENCODING = re.compile(rb"""\s*<\?xml[^>]*\sencoding\s*=\s*["']([^"']*)""")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class LargeRequestMiddleware:
+    """Has a large request parsed without libxml2's limits, if that cannot be misused."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.method != "POST":
+            return self._get_response(request)
+        try:
+            body = request.body
+        except RequestDataTooBig:
+            most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+            words = f"The request has more than {most} bytes. Send large data by reference."
+            return bad_request(request, FileSizeExceeded(words, None))
+        if len(body) <= MAX_TEXT_BYTES:
+            return self._get_response(request)
+        if not is_harmless(body):
+            return self._refused(request)
+        with _without_limits():
+            return self._get_response(request)
+
+    def _refused(self, request: HttpRequest) -> HttpResponseBase:
+        """The answer of EOxServer, in words that say what to do."""
+        response = self._get_response(request)
+        if isinstance(response, HttpResponse) and _LIBXML2_WORDS in response.content:
+            return bad_request(request, FileSizeExceeded(ADVICE, None))
+        return response
+
+
+def is_harmless(body: bytes) -> bool:
+    """Whether *body* can be parsed without limits: in UTF-8, and with no entities of its own.
+
+    Entities could make a small document expand to any size.
+    """
+    declared = _ENCODING.match(body[:1000].removeprefix(_BYTE_ORDER_MARK))
+    if declared is not None and declared.group(1).lower() not in {b"utf-8", b"us-ascii"}:
+        return False
+    return b"<!DOCTYPE" not in body
+
+
+@contextlib.contextmanager
+def _without_limits() -> Iterator[None]:
+    """Let this thread parse large documents; only for a body that ``is_harmless``.
+
+    UTF-8 is forced on the parser, so that it reads what was looked at.
+    """
+    before = etree.get_default_parser()
+    etree.set_default_parser(
+        etree.XMLParser(huge_tree=True, resolve_entities=False, no_network=True, encoding="utf-8")
+    )
+    try:
+        yield
+    finally:
+        etree.set_default_parser(before)
