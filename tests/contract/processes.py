@@ -119,5 +119,36 @@ class Inputs:
         return {"result": described}
 
 
+class Secretive:
+    """Fails with a password among its local variables."""
+
+    identifier = "Secretive"
+    title = "Secretive"
+    synchronous = False
+    asynchronous = True
+    inputs = (
+        ("password", LiteralData("password", str)),
+        ("when", LiteralData("when", str, default="execute")),
+    )
+    outputs = (("text", LiteralData("text", str)),)
+
+    def __init__(self) -> None:
+        self._refuses = False
+
+    def initialize(self, context: Any, raw_inputs: Any, resp_form: Any, extra_parts: Any) -> None:
+        self._refuses = "when" in raw_inputs
+
+    def on_accepted(self, context: Any) -> None:
+        if self._refuses:
+            self.log_in("open-sesame-" + "4711")
+
+    def execute(self, context: Any, password: str, **_: Any) -> str:
+        return self.log_in(password)
+
+    def log_in(self, password: str) -> str:
+        credentials = {"user": "ada", "password": password}
+        raise LookupError(f"{len(credentials)} credentials are not enough")
+
+
 def _describe(data: Any) -> Any:
     return data if isinstance(data, str | dict | list) else data.tag

@@ -75,11 +75,23 @@ def test_a_reference_in_an_xml_request_is_fetched(
     assert f">{len(TEXT.encode())}<" in wps.document(job_id(job))
 
 
+def test_a_reference_in_xml_without_its_namespace_is_refused_with_words(
+    wps: Wps, api: FakeApi
+) -> None:
+    """Its place is in the namespace of XLink (OGC 05-007r7, table 32); EOxServer says so."""
+    answer = wps.post(DOCUMENT.replace("xlink:href=", "href=").format(href="http://example.org/"))
+
+    assert answer.status_code == 400
+    assert b"xlink:href" in answer.content
+    assert api.jobs == {}
+
+
+@pytest.mark.parametrize("attribute", ["href", "xlink:href"])
 def test_a_reference_in_a_url_is_fetched(
-    wps: Wps, api: FakeApi, run_worker: Callable[..., Ended], url: str
+    wps: Wps, api: FakeApi, run_worker: Callable[..., Ended], url: str, attribute: str
 ) -> None:
     path = "/ows?service=WPS&version=1.0.0&request=Execute&identifier=Digest&status=true"
-    path += f"&storeExecuteResponse=true&DataInputs=text=@xlink:href={quote(url, safe='')}"
+    path += f"&storeExecuteResponse=true&DataInputs=text=@{attribute}={quote(url, safe='')}"
     answer = wps.http.get(path)
 
     assert answer.status_code == 200, answer.content

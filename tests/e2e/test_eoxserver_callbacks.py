@@ -136,6 +136,21 @@ def paused(own: Own) -> str:
     return job
 
 
+def frozen(own: Own) -> str:
+    job = at_work(own)
+    own.patch("wpsjob", job, suspend=True)
+    until_called(own, job, "on_paused")
+    return job
+
+
+def dismissed(own: Own) -> str:
+    job = in_queue(own)
+    own.patch("wpsjob", job, cancel=True)
+    own.until_phase(job, "Dismissed")
+    until_called(own, job, "on_failed")
+    return job
+
+
 def succeeded(own: Own) -> str:
     job = start(own, "succeed")
     own.until_phase(job, "Succeeded")
@@ -149,7 +164,7 @@ def failed(own: Own) -> str:
     return job
 
 
-@pytest.mark.parametrize("phase", [in_queue, at_work, paused, succeeded, failed])
+@pytest.mark.parametrize("phase", [in_queue, at_work, paused, frozen, succeeded, failed, dismissed])
 def test_purge_in_every_phase_discards_once_and_leaves_nothing(
     own: Own, phase: Callable[[Own], str]
 ) -> None:
