@@ -119,6 +119,41 @@ class Inputs:
         return {"result": described}
 
 
+def _raising(name: str) -> Any:
+    """A callback of that name."""
+
+    def callback(_self: Any, _context: Any, *_details: Any) -> None:
+        record(name)
+        raise RuntimeError(f"{name} is not in the mood")
+
+    return callback
+
+
+class Quarrelsome:
+    """Each of its callbacks raises; it tells what it is called with."""
+
+    identifier = "Quarrelsome"
+    title = "Quarrelsome"
+    synchronous = False
+    asynchronous = True
+    inputs = (("fail", LiteralData("fail", bool, default=False)),)
+    outputs = (("arguments", ComplexData("arguments", FormatJSON())),)
+
+    def execute(self, context: Any, fail: bool, **others: Any) -> dict[str, Any]:
+        context.update_progress(10, "quarrelling")
+        if fail:
+            raise LookupError("as it was asked to")
+        return {"arguments": {name: value["mime_type"] for name, value in others.items()}}
+
+    on_accepted = _raising("on_accepted")
+    on_started = _raising("on_started")
+    on_progress_update = _raising("on_progress_update")
+    on_paused = _raising("on_paused")
+    on_succeeded = _raising("on_succeeded")
+    on_failed = _raising("on_failed")
+    discard = _raising("discard")
+
+
 class Secretive:
     """Fails with a password among its local variables."""
 

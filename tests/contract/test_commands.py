@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.test import override_settings
 from eoxserver.core.config import get_eoxserver_config
 from eoxserver.services.ows.wps.util import get_processes
 
@@ -160,6 +161,37 @@ def test_doctor_names_what_is_wrong_and_what_to_do(manage: Manage, api: FakeApi,
     assert "verb delete on wpsjobs" in findings
     assert "WpsQueue default" in findings
     assert "EOXS_" not in findings
+
+
+@pytest.mark.parametrize(
+    ("handlers", "advice"),
+    [
+        ([], "ServerBusy is answered as 400"),
+        (
+            ["eoxserver.services.ows.wps.v10.exceptionhandler.WPS10ExceptionHandler"],
+            "lacks Retry-After",
+        ),
+    ],
+)
+def test_doctor_sees_that_busy_is_not_told_as_such(
+    manage: Manage, handlers: list[str], advice: str
+) -> None:
+    with override_settings(EOXS_EXCEPTION_HANDLERS=handlers):
+        (finding,) = [found for found in doctor(manage) if "EOXS_EXCEPTION_HANDLERS" in found]
+    assert advice in finding
+    assert "Add 'wpsjobs.eoxserver" in finding or "by 'wpsjobs.eoxserver" in finding
+
+
+def test_doctor_sees_another_back_end_and_a_process_without_identifier(
+    manage: Manage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    echo = next(process for process in get_processes() if type(process).__name__ == "Echo")
+    monkeypatch.setattr(echo, "identifier", None)
+    with override_settings(EOXS_ASYNC_BACKENDS=["eoxs_wps_async.backend.WPSAsyncBackendBase"]):
+        findings = doctor(manage)
+
+    assert "Add 'wpsjobs.eoxserver.backend.WpsJobBackend'" in findings[0]
+    assert any("explicit identifier" in finding for finding in findings)
 
 
 def test_doctor_without_a_cluster(manage: Manage, api: FakeApi) -> None:

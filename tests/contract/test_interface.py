@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from eoxserver.services.ows.wps.exceptions import InvalidParameterValue
+from eoxserver.services.ows.wps.parameters import ResponseDocument
+from eoxserver.services.ows.wps.util import get_process_by_identifier
 
 from tests.contract import processes
 from tests.contract.conftest import Wps
@@ -42,6 +46,24 @@ def test_get_status_follows_the_phase(
     api.set_status(job, phase=phase)
 
     assert backend.get_status(job) == status
+
+
+def test_other_versions_than_1_0_are_refused(backend: Any, wps: Wps) -> None:
+    assert backend.supported_versions == ("1.0.0",)
+    process = get_process_by_identifier("Echo")
+    form = ResponseDocument(status=True, store_response=True)
+    with pytest.raises(InvalidParameterValue, match=r"2\.0\.0"):
+        backend.execute(process, {}, form, version="2.0.0")
+    assert wps.files() == []
+
+
+def test_the_web_servers_working_directory_stays(backend: Any, wps: Wps) -> None:
+    """It is one for all threads of a process."""
+    before = Path.cwd()
+    wps.get("Recorder")
+    backend.purge(backend.list_queue()[0])
+
+    assert Path.cwd() == before
 
 
 def test_an_unknown_job_is_an_error_of_its_own(backend: Any) -> None:

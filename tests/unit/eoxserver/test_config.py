@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from configparser import RawConfigParser
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from wpsjobs.eoxserver.config import Config
+from wpsjobs.eoxserver import config as configuration
+from wpsjobs.eoxserver.config import SECTION, SOCKET_KEYS, Config
 
 OPTIONS = {
     "path_temp": "/srv/temp",
@@ -56,3 +59,27 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ImproperlyConfigured, match=rf"path_task = {tmp_path}/task in .*{SOURCE}"):
         config.check_directories()
+
+
+def test_settings_of_the_former_daemon_are_accepted_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    unused = dict.fromkeys(SOCKET_KEYS, "1")
+    others = {"num_workers": "4", "num_worker_processes": "8", "max_processed_jobs": "100"}
+    monkeypatch.setattr(configuration, "_warned", False)
+    logger = logging.getLogger("wpsjobs")
+    logger.addHandler(caplog.handler)
+    try:
+        for _ in range(3):  # EOxServer reads its file anew now and then
+            parser = RawConfigParser()
+            parser.read_dict({SECTION: {**OPTIONS, **unused, **others}})
+            monkeypatch.setattr(configuration, "get_eoxserver_config", lambda read=parser: read)
+            monkeypatch.setattr(configuration, "_cached", None)
+            assert configuration.load().path_perm == Path("/srv/perm")
+    finally:
+        logger.removeHandler(caplog.handler)
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+
+    for key in SOCKET_KEYS:
+        assert key in warning
+    assert f"[{SECTION}]" in warning
