@@ -1,0 +1,5 @@
+"""``python -m wpsjobs.cli``."""
+
+from wpsjobs.cli.app import main
+
+main()

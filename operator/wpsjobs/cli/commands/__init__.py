@@ -1,0 +1,1 @@
+"""The commands of ``kubectl wps``, a module each or for those that belong together."""
