@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from wpsjobs.eoxserver.requests import WpsRequest
     from wpsjobs.eoxserver.storage import Storage
 
-logger = logging.getLogger("wpsjobs.execution")
+
+def _logger() -> logging.Logger:
+    """Not made before Django has configured logging, which switches off what is there already."""
+    return logging.getLogger("wpsjobs.execution")
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def main() -> int:
         end = _run(channel)
         channel.end(end.code, end.termination)
     except ChannelError as error:
-        logger.warning("%s", error)
+        _logger().warning("%s", error)
         return 2
     return int(end.code)
 
@@ -77,10 +80,11 @@ def _run(channel: Channel) -> End:
         from wpsjobs.eoxserver import config, logs  # noqa: PLC0415 (needs Django's settings)
 
         logs.keep_old_logger()
+        logs.show_unless_configured()
         loaded = config.load()
         loaded.check_directories()
     except Exception as error:
-        logger.exception("the instance does not start")
+        _logger().exception("the instance does not start")
         return End(
             ExitCode.CRASHED,
             TerminationMessage(f"The instance does not start: {error}", locator=_class_of(error)),
@@ -95,7 +99,7 @@ def _run(channel: Channel) -> End:
     except AttemptError as error:
         return error.end
     except StorageError as error:
-        logger.error("%s", error)  # noqa: TRY400 (its words suffice)
+        _logger().error("%s", error)
         return End(ExitCode.CRASHED, TerminationMessage(str(error), locator="StorageError"))
 
 
@@ -310,7 +314,7 @@ class Execution:
     def _fail(self, error: Exception) -> End:
         """The operator says whether this is the end; the document is the housekeeper's then."""
         termination = _termination(error)
-        logger.error("%s: the process failed", self._job.id, exc_info=error)
+        _logger().error("%s: the process failed", self._job.id, exc_info=error)
         self._storage.write_error(self._job.id, self._number, termination.to_json())
         return End(ExitCode.PROCESS_ERROR, termination)
 

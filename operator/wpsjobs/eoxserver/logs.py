@@ -31,6 +31,18 @@ def keep_old_logger() -> None:
         new.setLevel(old.level)
 
 
+def show_unless_configured() -> None:
+    """Where LOGGING says nothing of our messages, write them to standard error: a pod's log."""
+    logger = logging.getLogger(ROOT)
+    if logger.hasHandlers():
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(handler)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+
+
 class JobLogger(logging.LoggerAdapter[logging.Logger]):
     """Puts the job's identifier before each message."""
 

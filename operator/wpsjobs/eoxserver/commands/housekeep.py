@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from wpsjobs.eoxserver import config, housekeeper
+from wpsjobs.eoxserver import config, housekeeper, logs
 from wpsjobs.eoxserver.client import Cluster, ClusterError
 from wpsjobs.eoxserver.files import StorageError
 from wpsjobs.eoxserver.reading import Reader
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: dict[str, Any], _: Any) -> None:
+    logs.show_unless_configured()
     loaded = config.load()
     loaded.check_directories()
     keeper = housekeeper.make(loaded, allow_mass=options["allow_mass_removal"])
