@@ -286,6 +286,8 @@ class Selection:
 
     def told(self, kind: str, job: Job) -> str | None:
         """As what the event is told; an object that leaves the selection looks deleted."""
+        if not (self._names or self._phases or self._not_phases):
+            return kind
         uid = job["metadata"]["uid"]
         if kind != "DELETED" and self.has(job):
             told = kind if uid in self._shown else "ADDED"

@@ -19,6 +19,7 @@ from wpsjobs.api.times import format_time
 from wpsjobs.eoxserver import client, config, housekeeper
 from wpsjobs.eoxserver.client import ClusterError
 from wpsjobs.eoxserver.housekeeper import Housekeeper
+from wpsjobs.eoxserver.sweep import MIN_MASS
 
 AN_HOUR = 3600.0
 
@@ -371,3 +372,41 @@ def test_another_submission_of_the_same_name_is_left_alone(
     two_passes(keeper)
 
     assert wps.document(name) == document
+
+
+def test_many_deletions_at_once_are_left_to_the_full_pass(
+    wps: Wps,
+    backend: Any,
+    api: FakeApi,
+    keeper: Housekeeper,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the watch tells is acted on at once, up to where somebody may have lost a cluster."""
+    names = [f"job{number}" for number in range(30)]
+    for name in names:
+        execute(backend, "Echo", job_id=name, text="x")
+        age_marker(wps, name)
+    version = keeper.full_pass()
+    for name in names[:20]:
+        api.remove(name)
+    reports: list[str] = []
+    monkeypatch.setattr(
+        "wpsjobs.eoxserver.housekeeper.logger.error", lambda _, text: reports.append(text)
+    )
+    keeper._follow(version, 1.5)
+
+    left = {path.name for path in (wps.work / "task").iterdir()}
+    assert len(left) == 30 - (MIN_MASS - 1)
+    two_passes(keeper)
+    assert {path.name for path in (wps.work / "task").iterdir()} == left
+    assert len(reports) == 1
+
+
+def test_a_single_deletion_is_acted_on_at_once(wps: Wps, api: FakeApi, keeper: Housekeeper) -> None:
+    name = accept(wps, api)
+    version = keeper.full_pass()
+    api.remove(name)
+    keeper._follow(version, 1.5)
+
+    assert wps.files() == []
+    assert processes.names()[-1] == "discard"
