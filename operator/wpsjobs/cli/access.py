@@ -60,8 +60,9 @@ def connect(access: Access) -> tuple[Any, str]:
                 active = next(one for one in contexts if one["name"] == access.context)
             namespace = active.get("context", {}).get("namespace")
     except (ConfigException, OSError, ValueError, TypeError) as error:
+        words = str(error).rstrip(".")
         raise CliError(
-            f"The kubeconfig cannot be used: {error}. See what there is: kubectl config "
+            f"The kubeconfig cannot be used: {words}. See what there is: kubectl config "
             "get-contexts. Choose by --kubeconfig and --context."
         ) from error
     return client.ApiClient(configuration), access.namespace or namespace or "default"

@@ -63,7 +63,7 @@ def contexts(ctx: typer.Context) -> Words:
     from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
 
     try:
-        found, _ = config.list_kube_config_contexts(ctx.params.get("kubeconfig"))
+        found, _ = config.list_kube_config_contexts(_access(ctx).kubeconfig)
     except (ConfigException, OSError):
         return []
     return [(context["name"], "context") for context in found]
@@ -103,18 +103,18 @@ def _from_cluster(ctx: typer.Context, words: Callable[[object], Words]) -> Words
     """What *words* finds in the cluster; nothing where it does not answer at once."""
     from wpsjobs.cli.cluster import Cluster  # noqa: PLC0415 (completion is to be quick)
 
-    given = Access(
-        ctx.params.get("namespace"),
-        ctx.params.get("context"),
-        ctx.params.get("kubeconfig"),
-        REQUEST_SECONDS,
-    )
-    root = ctx.find_root()
-    before = Access(
-        root.params.get("namespace"), root.params.get("context"), root.params.get("kubeconfig")
-    )
     try:
-        with contextlib.closing(Cluster(given.over(before))) as cluster:
+        with contextlib.closing(Cluster(_access(ctx))) as cluster:
             return list(words(cluster))
     except CliError:
         return []
+
+
+def _access(ctx: typer.Context) -> Access:
+    """Kubectl's options as given so far, at the command or before it."""
+    access, at = Access(timeout=REQUEST_SECONDS), ctx
+    while at is not None:
+        names = ("namespace", "context", "kubeconfig")
+        access = access.over(Access(*(at.params.get(name) for name in names)))
+        at = at.parent  # type: ignore[assignment]  # None above the first
+    return access

@@ -75,8 +75,8 @@ def _check_attempt(cluster: Cluster, job: WpsJob, number: int) -> None:
         )
     if number > status.attempt:
         raise NotFoundError(
-            f"The WpsJob {job.id!r} has had {status.attempt} attempts; there is no attempt "
-            f"{number}."
+            f"There is no attempt {number} of the WpsJob {job.id!r}; its last one has the number "
+            f"{status.attempt}."
         )
 
 

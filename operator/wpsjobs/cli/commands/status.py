@@ -102,7 +102,7 @@ def follow(cluster: Cluster, job: str, timeout: float | None) -> Iterator[WpsJob
         for raw in cluster.follow_job(job, max(1.0, left)):
             found = WpsJob.from_raw(raw)
             yield found
-            if found.finished:
+            if is_over(found):
                 return
         if end is not None and time.monotonic() >= end:
             raise TimedOutError(
@@ -111,13 +111,17 @@ def follow(cluster: Cluster, job: str, timeout: float | None) -> Iterator[WpsJob
             )
 
 
+def is_over(job: WpsJob) -> bool:
+    """Whether it is finished, and no retry is asked for that the operator has not seen yet."""
+    return job.finished and job.spec.retries <= job.status.retries_seen
+
+
 def check_success(job: WpsJob) -> None:
     """Raise JobFailedError unless it has succeeded."""
-    if job.status.phase is not Phase.SUCCEEDED:
-        raise JobFailedError(
-            f"The WpsJob {job.id!r} is {job.status.phase} ({job.status.reason}): "
-            f"{job.status.message}"
-        )
+    status = job.status
+    if status.phase is not Phase.SUCCEEDED:
+        reason = f" ({status.reason})" if status.reason != status.phase else ""
+        raise JobFailedError(f"The WpsJob {job.id!r} is {status.phase}{reason}: {status.message}")
 
 
 def _story(job: WpsJob, queues: Queues) -> RenderableType:
@@ -185,9 +189,11 @@ def _progress(job: WpsJob) -> RenderableType | None:
     progress = job.status.progress
     if progress is None:
         return None
+    words = Text(f"{progress.percent} % {progress.message or ''}".rstrip())
+    if not console().is_terminal:
+        return words
     row = Table.grid(padding=(0, 1, 0, 0))
-    shown: list[RenderableType] = [bar(progress.percent, 100), f"{progress.percent} %"]
-    row.add_row(*shown, Text(progress.message or ""))
+    row.add_row(bar(progress.percent, 100), words)
     return row
 
 
@@ -195,7 +201,7 @@ def _attempt(job: WpsJob) -> str | None:
     status = job.status
     if not status.attempt:
         return None
-    restarts = f", restarted {status.restarts} times" if status.restarts else ""
+    restarts = f", restarts: {status.restarts}" if status.restarts else ""
     return f"{status.attempt} (Kubernetes Job {status.job_name}){restarts}"
 
 

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.progress_bar import ProgressBar
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -42,6 +42,8 @@ COLUMNS = (
     Column("NODE", 4),
     Column("RUNS", 2, right=True),
 )
+WIDTH_WITH_BARS = 90
+"""Columns of a terminal that has room for bars."""
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([A-Za-z]*)")
 _FACTORS = {
     "n": 1e-9,
@@ -130,25 +132,21 @@ def _of_worker(containers: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _print_fill(fill: list[Record]) -> None:
+    out = console()
+    with_bars = out.is_terminal and out.width >= WIDTH_WITH_BARS
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    table.add_column("QUEUE", no_wrap=True)
-    for heading in ("RUNNING", "QUEUED"):
-        table.add_column(heading, no_wrap=True, justify="right")
-        table.add_column("", no_wrap=True)
+    for heading in ("QUEUE", "RUNNING", "QUEUED"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading == "QUEUE" else "right")
+        if with_bars and heading != "QUEUE":
+            table.add_column(no_wrap=True)
     for record in fill:
-        table.add_row(
-            Text(record["name"] + (" (held)" if record["held"] else "")),
-            f"{record['running']}/{record['parallelism']}",
-            _bar(record["running"], record["parallelism"]),
-            f"{record['queued']}/{record['maxQueued']}",
-            _bar(record["queued"], record["maxQueued"]),
-        )
-    console().print(table)
-
-
-def _bar(part: int, whole: int) -> ProgressBar | str:
-    """A bar; nothing where there is no terminal, for it would say nothing new."""
-    return bar(part, whole) if console().is_terminal else ""
+        row: list[RenderableType] = [Text(record["name"] + (" (held)" if record["held"] else ""))]
+        for part, whole in (("running", "parallelism"), ("queued", "maxQueued")):
+            row.append(f"{record[part]}/{record[whole]}")
+            if with_bars:
+                row.append(bar(record[part], record[whole]))
+        table.add_row(*row)
+    out.print(table)
 
 
 def _row(job: WpsJob, use: Record | None, queues: Queues) -> list[str | Text]:
