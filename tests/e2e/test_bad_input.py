@@ -6,6 +6,7 @@ import time
 
 import pytest
 import requests
+from owslib.util import ServiceException
 
 from tests.cluster.settings import ClusterError
 from tests.deployment.release import Release
@@ -44,6 +45,11 @@ def test_a_malformed_input(client: Client, process: str, inputs: str, name: str)
     code, locator, text = exception_of(response)
     assert (response.status_code, code) == (400, "InvalidParameterValue")
     assert name in (locator or "") + text
+
+
+def test_owslib_is_told_what_is_wrong(client: Client) -> None:
+    with pytest.raises(ServiceException, match=r"InvalidParameterValue.*azimuth"):
+        client.execute("Hillshade", {"azimuth": "north"})
 
 
 def test_an_unknown_input(client: Client) -> None:

@@ -140,6 +140,15 @@ def test_any_script_in_an_input_and_in_an_error(own: Own) -> None:
     own.purge(job_id(echo), job_id(fail))
 
 
+def test_owslib_reads_an_error_of_the_clients_own(own: Own) -> None:
+    execution = own.client.finish(own.client.execute("Recorder", {"act": "client"}))
+    assert not execution.isSucceded()
+    (error,) = execution.errors
+    assert (error.code, error.locator) == ("InvalidParameterValue", "act")
+    assert "not that one" in error.text
+    own.purge(job_id(execution))
+
+
 def test_a_waiting_client_is_told_its_place(own: Own) -> None:
     own.hold(True)
     try:
