@@ -93,4 +93,5 @@ test-steady: $(VENV_READY)
 .PHONY: test-together
 test-together: $(VENV_READY)
 	$(BIN)/pytest tests/unit tests/contract tests/integration tests/e2e \
+	  tests/charts \
 	  --ignore=tests/integration/test_steady_load.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,35 @@ class Release:
     def install(self, **values: Any) -> None:
         """Install or upgrade it, and wait until every part is ready."""
         install_resources()
-        apply(_namespace(self.namespace))
+        make_namespace(self.namespace)
         with step(f"release {self.name!r} in namespace {self.namespace!r}"):
-            _helm(self.name, "wpsjobs", self.namespace, self._values(values))
+            _helm(self.name, "wpsjobs", self.namespace, self.values(values))
             self._wait()
         say(f"WPS is at {self.wps_url}")
 
+    def roll_back(self, revision: int) -> None:
+        """Bring back what an earlier revision installed, and wait until every part is ready."""
+        place = (self.name, str(revision), "--namespace", self.namespace)
+        run("helm", "rollback", *place, "--timeout", "5m")
+        self._wait()
+
+    def test(self) -> str:
+        """What `helm test` and its pod say; raises ClusterError where it fails."""
+        return run("helm", "test", self.name, "--namespace", self.namespace, "--logs")
+
     def uninstall(self) -> None:
         """Remove the release and its namespace, with all WpsJobs and results in it."""
+        # The claim lasts as long as a pod names it, and be it one that has ended.
+        kubectl("delete", "wpsjobs", "--all", "-n", self.namespace, "--wait=false")
+        self.uninstall_release()
+        self.remove_namespace()
+
+    def uninstall_release(self) -> None:
+        """Remove the release alone; the chart's notes say what stays."""
         run("helm", "uninstall", self.name, "--namespace", self.namespace, "--wait")
+
+    def remove_namespace(self) -> None:
+        """Remove the namespace with all that is left in it, and the volume's directory."""
         kubectl("delete", "namespace", self.namespace, "--ignore-not-found", timeout=300)
         volume = self._volume()
         if volume is not None and volume.exists():
@@ -92,7 +113,8 @@ class Release:
         logs = kubectl("logs", pod, "-c", container, "-n", self.namespace, "--tail=15")
         return f"pod {pod} keeps falling over; its last words:\n{logs}"
 
-    def _values(self, extra: dict[str, Any]) -> dict[str, Any]:
+    def values(self, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The chart's values on this cluster, completed by *extra*."""
         values: dict[str, Any] = yaml.safe_load(VALUES.read_text())
         values["operator"] = {"image": _image("operator")}
         values["eoxserver"] |= {"image": _image("eoxserver"), "url": self.url}
@@ -104,7 +126,7 @@ class Release:
             values["storage"] = {"hostPath": str(volume)}
         elif os.environ.get("STORAGE_CLASS"):
             values["storage"] = {"storageClassName": os.environ["STORAGE_CLASS"]}
-        return _merged(values, extra)
+        return _merged(values, dict(extra or {}))
 
     def _volume(self) -> Path | None:
         """The node's directory for the shared volume; None on a cluster of the user's own."""
@@ -126,16 +148,17 @@ def _rolled_out(deployment: dict[str, Any]) -> bool:
 
 def install_resources() -> None:
     """Install or upgrade the custom resources, once for all releases."""
-    apply(_namespace(RESOURCES_NAMESPACE))
+    make_namespace(RESOURCES_NAMESPACE)
     with step("custom resources"):
         # Somebody may have applied them by hand before, for a test without a release.
         _helm("wpsjobs-crds", "wpsjobs-crds", RESOURCES_NAMESPACE, None, "--take-ownership")
 
 
-def _namespace(name: str) -> dict[str, Any]:
-    # Every pod of the chart passes the strictest standard, and this keeps it so.
+def make_namespace(name: str) -> None:
+    """Make a namespace in which every pod has to pass the strictest standard, as the chart's do."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    metadata = {"name": name, "labels": labels}
+    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
 
 def _image(name: str) -> dict[str, str]:

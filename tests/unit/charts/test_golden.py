@@ -1,7 +1,7 @@
 """The chart's renderings, compared with ``golden/`` and shown to a real API server.
 
-A change of the chart that is wanted: ``WPSJOBS_RENEW_GOLDEN=1 pytest tests/unit/charts/test_golden.py``
-writes them anew, and the diff is part of the review.
+``WPSJOBS_RENEW_GOLDEN=1 pytest tests/unit/charts`` writes them anew after a change of the chart;
+their diff is part of the review.
 """
 
 from __future__ import annotations
