@@ -52,13 +52,15 @@ class FakeApi:
         self.others: dict[str, Job] = {}
         self.forbidden_verbs: set[str] = set()
         self.requests: list[tuple[str, str]] = []
+        self.connections = 0
+        """How many were made."""
         self.on_created: Callable[[Job], Job | None] = lambda _: None
         """Given a new WpsJob, the status that the operator gives it."""
         self.refuse: Callable[[str, str], Refusal | None] = lambda _method, _path: None
         certificate = make_certificate(directory)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
-        self._server = _Server(("127.0.0.1", 0), _handler(self), context)
+        self._server = _Server(("127.0.0.1", 0), _handler(self), context, self._count)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self.closed = False
@@ -74,6 +76,10 @@ class FakeApi:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def _count(self) -> None:
+        with self._lock:
+            self.connections += 1
 
     # For tests
 
@@ -203,11 +209,18 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, address: tuple[str, int], handler: Any, context: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        handler: Any,
+        context: ssl.SSLContext,
+        on_connection: Callable[[], None],
+    ) -> None:
         super().__init__(address, handler)
-        self._context = context
+        self._context, self._on_connection = context, on_connection
 
     def finish_request(self, request: Any, client_address: Any) -> None:
+        self._on_connection()
         # The handshake in the connection's own thread: a client that waits holds up no other.
         try:
             with self._context.wrap_socket(request, server_side=True) as secured:

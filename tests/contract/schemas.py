@@ -20,6 +20,7 @@ from lxml import etree
 PACKAGE = "org.jvnet.ogc:ogc-schemas:2.6.1"
 PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 EXECUTE_RESPONSE = "ogc/wps/1.0.0/wpsExecute_response.xsd"
+EXCEPTION_REPORT = "ogc/ows/1.1.0/owsExceptionReport.xsd"
 OGC = "http://schemas.opengis.net/"
 
 
@@ -31,8 +32,8 @@ def cache() -> Path:
 
 
 @functools.cache
-def schema() -> etree.XMLSchema:
-    """The schema of ExecuteResponse; skips the test where it cannot be had."""
+def schema(name: str = EXECUTE_RESPONSE) -> etree.XMLSchema:
+    """The schema of that name; skips the test where it cannot be had."""
     root = _unpacked()
     shipped = Path(xmlschema.__file__).parent / "schemas"
     w3c = {
@@ -50,13 +51,13 @@ def schema() -> etree.XMLSchema:
 
     parser = etree.XMLParser(no_network=True)
     parser.resolvers.add(Resolver())
-    return etree.XMLSchema(etree.parse(str(root / EXECUTE_RESPONSE), parser))
+    return etree.XMLSchema(etree.parse(str(root / name), parser))
 
 
-def check(document: str | bytes) -> None:
-    """Fail the test where *document* is no valid ExecuteResponse."""
+def check(document: str | bytes, name: str = EXECUTE_RESPONSE) -> None:
+    """Fail the test where *document* is not valid by that schema."""
     data = document.encode() if isinstance(document, str) else document
-    validator = schema()
+    validator = schema(name)
     assert validator.validate(etree.fromstring(data)), f"{validator.error_log}\n{data.decode()}"
 
 

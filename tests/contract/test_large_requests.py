@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from django.test import override_settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory, override_settings
 from lxml import etree
 
 from tests.contract.conftest import Wps, job_id, only_job
@@ -17,7 +19,8 @@ from tests.contract.test_accept import execute_document
 from tests.contract.test_refuse import assert_nothing_left
 from tests.contract.test_worker import RunWorker, read
 from wpsjobs.api.attempt import ExitCode
-from wpsjobs.eoxserver.large import is_harmless
+from wpsjobs.eoxserver.large import LargeRequestMiddleware, is_harmless
+from wpsjobs.eoxserver.multipart import MultipartMiddleware
 
 LARGE = 50 * 1024 * 1024
 GROWING = "".join(
@@ -80,15 +83,30 @@ def test_what_is_refused_is_refused_with_what_to_do(wps: Wps, api: FakeApi) -> N
 
 
 @override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=1000)
+@pytest.mark.parametrize("content_type", ["text/xml", "multipart/related; boundary=x"])
 def test_a_request_over_the_servers_limit_is_refused_with_what_to_do(
-    wps: Wps, api: FakeApi
+    wps: Wps, api: FakeApi, content_type: str
 ) -> None:
-    answer = wps.post(large("x" * 1000))
+    answer = wps.post(large("x" * 1000), content_type)
 
     assert answer.status_code == 400
     assert b'exceptionCode="FileSizeExceeded"' in answer.content
     assert b"more than 1000 bytes" in answer.content
     assert_nothing_left(wps, api)
+
+
+@override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=1000)
+def test_uploads_to_other_parts_of_the_instance_are_not_read() -> None:
+    """Django streams files, and does not count them."""
+    upload = SimpleUploadedFile("scene.tif", b"x" * 10_000)
+    request = RequestFactory().post("/upload", {"file": upload})
+    answer = HttpResponse()
+
+    def view(request: HttpRequest) -> HttpResponse:
+        assert request.FILES["file"].size == 10_000
+        return answer
+
+    assert MultipartMiddleware(LargeRequestMiddleware(view))(request) is answer
 
 
 def test_another_threads_requests_keep_their_limits(wps: Wps, api: FakeApi) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from eoxserver.services.ows.wps.exceptions import InvalidParameterValue, OWS10Exception
 
-from tests.contract import processes
+from tests.contract import processes, schemas
 from tests.contract.conftest import ASYNCHRONOUS, Wps, write_kubeconfig
 from tests.contract.fakeapi import FakeApi, Refusal, make_job
 from tests.contract.test_accept import execute, execute_document
@@ -53,6 +53,7 @@ def test_bad_input_is_the_clients_error(
     assert answer.status_code == 400, answer.content
     assert b'exceptionCode="InvalidParameterValue"' in answer.content
     assert f'locator="{locator}"'.encode() in answer.content
+    schemas.check(answer.content, schemas.EXCEPTION_REPORT)
     assert_nothing_left(wps, api)
     assert api.requests == []
 
@@ -141,6 +142,7 @@ def test_a_full_queue_is_server_busy_with_retry_after(wps: Wps, api: FakeApi) ->
     assert answer.status_code == 503
     assert answer["Retry-After"] == "10"
     assert b'exceptionCode="ServerBusy"' in answer.content
+    schemas.check(answer.content, schemas.EXCEPTION_REPORT)
     assert_nothing_left(wps, api)
     assert processes.names() == ["initialize", "on_accepted", "discard"]
 

@@ -57,6 +57,18 @@ def test_verdicts_come_by_one_watch_and_nothing_is_read(watching: Wps, api: Fake
     assert [method for method, _ in api.requests] == ["POST"] * 5
 
 
+def test_connections_are_used_again(watching: Wps, api: FakeApi) -> None:
+    before = api.connections
+    for number in range(20):
+        assert watching.get("Echo", text=str(number)).status_code == 200
+    assert api.connections == before
+
+    threads = 4
+    with ThreadPoolExecutor(threads) as clients:
+        list(clients.map(lambda n: watching.get("Echo", text=str(n)), range(40)))
+    assert api.connections - before < threads
+
+
 def test_many_threads_share_the_watch(watching: Wps, api: FakeApi) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda n: watching.get("Echo", text=str(n)), range(40)))

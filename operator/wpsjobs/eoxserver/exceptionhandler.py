@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
+from eoxserver.services.ows.wps.exceptions import FileSizeExceeded
 from eoxserver.services.ows.wps.v10 import exceptionhandler
 
 RETRY_AFTER_SETTING = "WPSJOBS_RETRY_AFTER"
@@ -38,3 +39,10 @@ def bad_request(request: Any, exception: Exception) -> HttpResponse:
         request, exception
     )
     return HttpResponse(content=content, content_type=content_type, status=400)
+
+
+def too_large(request: Any) -> HttpResponse:
+    """The answer to a body over Django's limit, which would be a page without a word."""
+    most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    words = f"The request has more than {most} bytes. Send large data by reference."
+    return bad_request(request, FileSizeExceeded(words, None))

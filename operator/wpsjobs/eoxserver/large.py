@@ -12,14 +12,13 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 
-from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 from django.http.response import HttpResponse, HttpResponseBase
 from eoxserver.services.ows.wps.exceptions import FileSizeExceeded
 from lxml import etree
 
-from wpsjobs.eoxserver.exceptionhandler import bad_request
+from wpsjobs.eoxserver.exceptionhandler import bad_request, too_large
 
 MAX_TEXT_BYTES = 10_000_000
 """``XML_MAX_TEXT_LENGTH`` of libxml2."""
@@ -39,14 +38,12 @@ class LargeRequestMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.method != "POST":
+        if request.method != "POST" or not _is_xml(request):
             return self._get_response(request)
         try:
             body = request.body
         except RequestDataTooBig:
-            most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-            words = f"The request has more than {most} bytes. Send large data by reference."
-            return bad_request(request, FileSizeExceeded(words, None))
+            return too_large(request)
         if len(body) <= MAX_TEXT_BYTES:
             return self._get_response(request)
         if not is_harmless(body):
@@ -71,6 +68,12 @@ def is_harmless(body: bytes) -> bool:
     if declared is not None and declared.group(1).lower() not in {b"utf-8", b"us-ascii"}:
         return False
     return b"<!DOCTYPE" not in body
+
+
+def _is_xml(request: HttpRequest) -> bool:
+    """Not an upload to another part of the instance, which may be larger and is not for memory."""
+    content_type = request.META.get("CONTENT_TYPE", "").lower()
+    return "xml" in content_type or content_type.partition(";")[0] in {"", "text/plain"}
 
 
 @contextlib.contextmanager

@@ -16,11 +16,12 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from eoxserver.services.ows.wps.exceptions import NoApplicableCode
 
-from wpsjobs.eoxserver.exceptionhandler import bad_request
+from wpsjobs.eoxserver.exceptionhandler import bad_request, too_large
 
 PARTS_ATTRIBUTE = "wpsjobs_parts"
 """Of a request: its named parts, on their way to the back-end."""
@@ -71,6 +72,8 @@ class MultipartMiddleware:
         if request.method == "POST" and content_type.lower().startswith(_TYPES):
             try:
                 message = Multipart.parse(content_type, request.body)
+            except RequestDataTooBig:
+                return too_large(request)
             except NoApplicableCode as error:
                 return bad_request(request, error)
             request._body = message.root  # as Django keeps it itself
