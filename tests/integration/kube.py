@@ -41,9 +41,10 @@ class RefusedError(Exception):
 class Kube:
     """A connection to the API server of the test cluster."""
 
-    def __init__(self, token: str | None = None) -> None:
+    def __init__(self, token: str | None = None, kubeconfig: str = "") -> None:
         """As the administrator, or as the service account of *token*."""
-        self._api = config.new_client_from_config(config_file=environment()["KUBECONFIG"])
+        file = kubeconfig or environment()["KUBECONFIG"]
+        self._api = config.new_client_from_config(config_file=file)
         if token is not None:
             known = self._api.configuration
             own = client.Configuration(
