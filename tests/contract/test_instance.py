@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from owslib.wps import WebProcessingService
 
 from tests.contract import processes
 from tests.contract.conftest import Ended, Wps, job_id, only_job
-from tests.contract.fakeapi import FakeApi
+from tests.contract.fakeapi import NAMESPACE, FakeApi
 from tests.contract.test_worker import read
 from wpsjobs.api.attempt import ExitCode
-from wpsjobs.eoxserver import client, logs
+from wpsjobs.eoxserver import client, config, logs
+from wpsjobs.eoxserver.housekeeper import Housekeeper
 from wpsjobs.eoxserver.owner import owner_of
 
 
@@ -157,3 +159,14 @@ def test_a_creation_that_nobody_can_tell_of_is_left_to_the_housekeeper(
     assert (Path(wps.work) / "task" / name / "marker.json").exists()
     assert run_worker(name).code == ExitCode.BAD_REQUEST, "its client was told: busy"
     assert processes.names() == ["initialize", "on_accepted"]
+
+    monkeypatch.undo()
+    keeper = Housekeeper(
+        config.load(), client.Cluster(NAMESPACE), now=lambda: datetime.now(UTC) + timedelta(hours=1)
+    )
+    keeper.full_pass()
+    assert api.jobs == {}, "what is refused leaves nothing behind"
+    keeper.full_pass()
+    keeper.full_pass()
+    assert wps.files() == []
+    assert processes.names() == ["initialize", "on_accepted", "discard"]

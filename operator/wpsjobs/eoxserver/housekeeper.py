@@ -146,15 +146,17 @@ class Housekeeper:
     def _delete_rejected(self, job: WpsJob) -> None:
         """Delete what a web server, gone meanwhile, could not; the sweep does the rest."""
         limit = job.spec.accept_before
-        if limit is None or self._now() < limit + REJECTED_GRACE:
-            return
+        if limit is not None and self._now() >= limit + REJECTED_GRACE:
+            self._delete(job, "it was rejected and its client is gone")
+
+    def _delete(self, job: WpsJob, why: str) -> None:
         try:
             self._cluster.delete_job(job.metadata.name, uid=job.metadata.uid)
-            logger.info("%s: deleted, for it was rejected and its client is gone", job.id)
+            logger.info("%s: deleted, for %s", job.id, why)
         except (NotFoundError, ConflictError):
             pass
         except ClusterError as error:
-            logger.warning("%s: rejected, and not deleted: %s", job.id, error)
+            logger.warning("%s: not deleted, though %s: %s", job.id, why, error)
 
     def _forget_gone(self, uids: set[str]) -> None:
         self._done = {done for done in self._done if done.uid in uids}
@@ -174,6 +176,10 @@ class Housekeeper:
             for marker, written in self._storage.markers()
         ]
         present = {job.metadata.name: job.spec.submission for job in jobs}
+        refused = {item.marker.submission for item in found if item.marker.refused} - {None}
+        for job in jobs:
+            if job.spec.submission in refused:
+                self._delete(job, "its client was told that the server is busy")
         decision = sweep.decide(
             found, present, self._absent, self._namespace_uid, allow_mass=self._allow_mass
         )
