@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,31 @@ def test_a_job_identifier_is_used_once(backend: Any, wps: Wps, api: FakeApi) -> 
     with pytest.raises(InvalidParameterValue, match="already used"):
         execute(backend, "Echo", job_id="mine", text="x")
     assert wps.files() == before
+
+
+def test_of_many_at_once_with_one_identifier_one_is_accepted(
+    backend: Any, wps: Wps, api: FakeApi
+) -> None:
+    def one(number: int) -> bool:
+        try:
+            execute(backend, "Echo", job_id="mine", text=str(number))
+        except InvalidParameterValue as error:
+            assert "already used" in str(error)  # noqa: PT017 (most of them)
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        accepted = list(threads.map(one, range(40)))
+
+    assert accepted.count(True) == 1
+    value = api.jobs["mine"]["spec"]["execute"]["inputs"][0]["data"]
+    assert value == str(accepted.index(True))
+    assert wps.files() == [
+        "perm/mine",
+        "perm/mine/executeResponse.xml",
+        "task/mine",
+        "task/mine/marker.json",
+    ]
 
 
 def test_a_wps_job_of_that_name_made_by_others_stays(backend: Any, wps: Wps, api: FakeApi) -> None:
