@@ -45,6 +45,8 @@ class DeleteKubernetesJob:
 
     job: Metadata
     why: str
+    ended: bool = False
+    """Whether its pods have ended, so that it need not stay until they are gone."""
 
 
 @dataclass(frozen=True)

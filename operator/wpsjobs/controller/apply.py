@@ -137,9 +137,9 @@ class Applier:
                     await self._patch(action)
                 case Launch():
                     await self._launch(action)
-                case DeleteKubernetesJob(job=metadata, why=why):
+                case DeleteKubernetesJob(job=metadata, why=why, ended=ended):
                     logger.info("deleting Kubernetes Job", job=metadata.key, why=why)
-                    await self._delete(Kind.KUBERNETES_JOB, metadata)
+                    await self._delete(Kind.KUBERNETES_JOB, metadata, after_pods=not ended)
                 case DeleteWpsJob(job=job):
                     logger.info("deleting expired WpsJob", job=job.metadata.key)
                     await self._delete(Kind.WPSJOB, job.metadata)
@@ -189,10 +189,11 @@ class Applier:
         pass_by(CrashPoint.AFTER_CREATION)
         self._state.kubernetes_jobs.put(raw)
 
-    async def _delete(self, kind: Kind, metadata: Metadata) -> None:
+    async def _delete(self, kind: Kind, metadata: Metadata, *, after_pods: bool = False) -> None:
         store = self._state.stores[kind]
+        delete = self._cluster.delete(kind, metadata, after_pods=after_pods)
         try:
-            left = await self._writing(kind, metadata, self._cluster.delete(kind, metadata))
+            left = await self._writing(kind, metadata, delete)
         except ConflictError:
             await self.read(kind, metadata)
             return

@@ -132,6 +132,6 @@ def _clean_up(view: View, now: datetime, plan: Plan) -> None:
         keep = timedelta(seconds=queue.keep_pods_seconds if queue else 0)
         left = (child.finished_at + keep - now).total_seconds()
         if left <= 0:
-            plan.add(DeleteKubernetesJob(child.metadata, "it was kept for long enough"))
+            plan.add(DeleteKubernetesJob(child.metadata, "it was kept for long enough", ended=True))
         else:
             plan.wake(left)

@@ -137,14 +137,22 @@ class Server:
         raw["metadata"]["resourceVersion"] = str(self.version)
         self.news.append((kind, "DELETED", copy.deepcopy(raw)))
 
-    def delete(self, kind: Kind, name: str, uid: str | None = None) -> None:
-        """In the foreground for a Kubernetes Job: it goes after its pods."""
-        raw = self.get(kind, name, uid)
-        if kind is not Kind.KUBERNETES_JOB:
+    def delete(self, kind: Kind, name: str, *, after_pods: bool = False) -> None:
+        """In the foreground, a Kubernetes Job goes after its pods."""
+        raw = self.get(kind, name)
+        if not after_pods:
+            if kind is Kind.KUBERNETES_JOB:
+                self._judge_removal(name)
             self.remove(kind, name)
         elif "deletionTimestamp" not in raw["metadata"]:
             raw["metadata"]["deletionTimestamp"] = format_time(self.clock.now())
             self._store(kind, raw, "MODIFIED")
+
+    def _judge_removal(self, kubernetes_job: str) -> None:
+        for raw in self.objects[Kind.POD].values():
+            of_it = raw["metadata"]["labels"][KUBERNETES_JOB_LABEL] == kubernetes_job
+            if of_it and raw["status"]["phase"] in ("Pending", "Running"):
+                raise ViolationError(f"{kubernetes_job} is removed while its pod can run")
 
     def _store(self, kind: Kind, raw: Raw, event: str) -> Raw:
         self.version += 1
@@ -270,11 +278,14 @@ class Server:
         steps = []
         pods: dict[str, list[str]] = {}
         for name, raw in self.objects[Kind.POD].items():
-            pods.setdefault(raw["metadata"]["labels"][KUBERNETES_JOB_LABEL], []).append(name)
+            kubernetes_job = raw["metadata"]["labels"][KUBERNETES_JOB_LABEL]
+            pods.setdefault(kubernetes_job, []).append(name)
             if raw["status"]["phase"] == "Pending":
                 steps.append(("run", name))
             elif raw["status"]["phase"] == "Running":
                 steps.append(("end", name))
+            elif kubernetes_job not in self.objects[Kind.KUBERNETES_JOB]:
+                steps.append(("forget", name))
         uids = {raw["metadata"]["uid"] for raw in self.objects[Kind.WPSJOB].values()}
         for name, raw in self.objects[Kind.KUBERNETES_JOB].items():
             metadata, mine = raw["metadata"], pods.get(name, [])
@@ -304,7 +315,9 @@ class Server:
         elif what == "conclude":
             self._conclude(name)
         elif what == "collect":
-            self.delete(Kind.KUBERNETES_JOB, name)
+            self.delete(Kind.KUBERNETES_JOB, name, after_pods=True)
+        elif what == "forget":
+            self.remove(Kind.POD, name)
         else:
             self._reap(name)
 
@@ -421,12 +434,12 @@ class Client:
         made: Raw = await self._write(create)
         return made
 
-    async def delete(self, kind: Kind, metadata: Metadata) -> Raw | None:
+    async def delete(self, kind: Kind, metadata: Metadata, *, after_pods: bool) -> Raw | None:
         def delete() -> Raw | None:
             raw = self.server.get(kind, metadata.name, metadata.uid)
             if kind is Kind.WPSJOB:
                 self._judge_expiry(WpsJob.from_raw(raw))
-            self.server.delete(kind, metadata.name)
+            self.server.delete(kind, metadata.name, after_pods=after_pods)
             return copy.deepcopy(self.server.objects[kind].get(metadata.name))
 
         return await self._write(delete)
