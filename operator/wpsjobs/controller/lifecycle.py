@@ -28,6 +28,10 @@ def refuse_at_sight(view: View, job: WpsJob, now: datetime) -> PatchStatus | Non
             f"{format_time(job.spec.accept_before)} that the service is busy"
         )
         return finish(view, job, Phase.REJECTED, Reason.TOO_LATE, message, now)
+    if job.spec.parts:
+        # Run as one, it would end with a result that nobody asked for.
+        message = "This operator runs no fan-outs; submit the Execute without spec.parts"
+        return finish(view, job, Phase.FAILED, Reason.BAD_REQUEST, message, now)
     return refuse_unknown(view, job, now)
 
 

@@ -768,3 +768,11 @@ def test_the_condition_of_a_queue_is_told_when_it_is_held_and_keeps_its_time() -
     (condition,) = consumers["conditions"]
     assert condition["reason"] == "Consumers"
     assert condition["lastTransitionTime"] == active["lastTransitionTime"], "it stayed active"
+
+
+def test_a_fan_out_is_refused_rather_than_run_as_one() -> None:
+    fan_out = wpsjob("a", spec={"process": "Echo", "parts": ["north", "south"]})
+    (action,) = plan(view(fan_out)).actions
+    assert isinstance(action, PatchStatus)
+    assert (action.patch["phase"], action.patch["reason"]) == ("Failed", "BadRequest")
+    assert "without spec.parts" in action.patch["message"]
