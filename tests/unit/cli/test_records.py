@@ -96,9 +96,7 @@ def test_filters_and_order() -> None:
     address = {"remoteAddress": "192.0.2.1"}
     jobs = [
         make_job("b", 2, {"phase": "Started"}, process="NDVI", owner={"user": "ada"}),
-        make_job(
-            "a", 1, {"phase": "Accepted"}, queue="night", owner={"remoteAddress": "192.0.2.1"}
-        ),
+        make_job("a", 1, {"phase": "Accepted"}, queue="night", owner=address),
         make_job("c", 3, {"phase": "Failed"}),
         make_job("new", 4),
     ]
