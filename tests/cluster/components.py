@@ -152,6 +152,10 @@ def _api_server(instance: Instance) -> list[str | Path]:
         f"--kubelet-client-key={pki / 'apiserver-kubelet-client.key'}",
         "--kubelet-preferred-address-types=InternalIP",
         "--shutdown-delay-duration=0s",
+        f"--audit-policy-file={instance.config / 'audit.yaml'}",
+        f"--audit-log-path={instance.audit_log}",
+        "--audit-log-maxsize=200",
+        "--audit-log-maxbackup=1",
     ]
 
 

@@ -159,6 +159,21 @@ def scheduler_config(instance: Instance) -> dict[str, Any]:
     }
 
 
+def audit_policy() -> dict[str, Any]:
+    """Requests of service accounts, but not Kubernetes' own: which rights are used."""
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "omitManagedFields": True,
+        "rules": [
+            {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+            {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+            {"level": "None"},
+        ],
+    }
+
+
 def _client(instance: Instance, name: str) -> dict[str, Any]:
     return {
         "kubeconfig": str(instance.config / f"{name}.kubeconfig"),
@@ -216,6 +231,7 @@ def config_texts(instance: Instance) -> dict[Path, str]:
         "kubelet.yaml": kubelet_config(instance),
         "kube-proxy.yaml": kube_proxy_config(instance),
         "scheduler.yaml": scheduler_config(instance),
+        "audit.yaml": audit_policy(),
     }
     for holder in ("controller-manager", "scheduler", "kubelet", "kube-proxy", "kwok"):
         documents[f"{holder}.kubeconfig"] = kubeconfig(instance, holder, instance.api_url)

@@ -123,6 +123,11 @@ class Instance:
         return self.state / "logs"
 
     @property
+    def audit_log(self) -> Path:
+        """What service accounts have asked of the API server, an event a line."""
+        return self.logs / "audit.log"
+
+    @property
     def pids(self) -> Path:
         """One pid file per component."""
         return self.state / "pids"

@@ -19,16 +19,11 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.cluster.configs import audit_policy
 from tests.cluster.settings import HOST, current_instance
 
 READY_SECONDS = 60.0
 ADMINISTRATOR = "administrator"
-AUDIT_POLICY = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}],
-}
 
 
 class ControlPlane:
@@ -118,7 +113,7 @@ class ControlPlane:
             for name, space in self._accounts.items()
         ]
         (self._folder / "tokens.csv").write_text("\n".join(rows) + "\n")
-        (self._folder / "audit.yaml").write_text(yaml.safe_dump(AUDIT_POLICY))
+        (self._folder / "audit.yaml").write_text(yaml.safe_dump(audit_policy()))
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(
             serialization.Encoding.PEM,
