@@ -29,6 +29,7 @@ lint: $(VENV_READY) ## Linters, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/mypy -p tests.cluster
 	$(BIN)/mypy -p tests.docs
+	$(BIN)/mypy -p tests.release
 	$(BIN)/lint-imports
 
 .PHONY: unit
@@ -70,6 +71,10 @@ docs: $(VENV_READY) ## Build the documentation as a site in build/site
 .PHONY: pages
 pages: $(VENV_READY) ## Write the pages that are made from schemas, Helm values and source
 	$(BIN)/python -m tests.docs
+
+.PHONY: release-check
+release-check: cluster ## Build packages, charts, images and their lists of parts, and look at them
+	$(BIN)/python -m tests.release
 
 .PHONY: bench
 bench: install ## Measure, on simulated nodes, against the limits of docs/benchmarks.md

@@ -10,7 +10,8 @@ import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -63,6 +64,8 @@ class Buildah:
         self._root = instance.cache / "images"
         self._log = instance.cache / "logs" / "images.log"
         self._driver = ""
+        self.tags: dict[Image, str] = {}
+        """Of images that are known to be built."""
 
     def prepare(self) -> None:
         """Install buildah, and make the base image unless it is there."""
@@ -82,6 +85,24 @@ class Buildah:
         """Names of all tagged images."""
         found = json.loads(self._run("images", "--json") or "null") or []
         return {name for image in found for name in image.get("names") or []}
+
+    def name_of(self, image: Image) -> str:
+        """Full name of a built image."""
+        return f"localhost/{image.repository}:{self.tags[image]}"
+
+    def labels(self, name: str) -> dict[str, str]:
+        """The labels of an image, as a registry shows them."""
+        told = json.loads(self._run("inspect", "--type", "image", name))
+        return dict(told["OCIv1"]["config"].get("Labels") or {})
+
+    @contextmanager
+    def mounted(self, name: str) -> Iterator[Path]:
+        """The file system of an image, to be read."""
+        container = self._run("from", "--pull-never", name).strip()
+        try:
+            yield Path(self._run("mount", container).strip())
+        finally:
+            self._run("rm", container)
 
     def build(self, image: Image, tag: str, labels: Mapping[str, str]) -> str:
         """Build an image; its full name is returned."""

@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster.binaries import exclusive
@@ -90,6 +91,18 @@ def build_for_node(instance: Instance, wanted: Sequence[Image] = IMAGES) -> None
             _forget(instance, image, kept)
 
 
+@contextmanager
+def built(instance: Instance, wanted: Sequence[Image] = IMAGES) -> Iterator[Buildah]:
+    """Build what has changed, bring it nowhere, and keep others from removing it meanwhile."""
+    builder = Buildah(instance)
+    with exclusive(instance.cache / "locks" / "images"):
+        builder.prepare()
+        for image in wanted:
+            tag = _build_as_it_is(instance, builder, image, builder.names())
+            builder.tags[image] = tag
+        yield builder
+
+
 def _build_one(instance: Instance, builder: Buildah, image: Image) -> str:
     """Build an image, bring it to the node and remove what it supersedes; return its tag."""
     builder.prepare()
@@ -109,7 +122,7 @@ def _build_as_it_is(instance: Instance, builder: Buildah, image: Image, built: s
         if f"localhost/{image.repository}:{tag}" in built:
             return tag
         with step(f"building {image.repository}:{tag}"):
-            builder.build(image, tag, {"VERSION": _version()})
+            builder.build(image, tag, _labels())
         if _local_tag(instance, image) == tag:
             return tag
         say("  the sources have changed meanwhile; building again")
@@ -130,9 +143,15 @@ def _node_name(image: Image, tag: str) -> str:
     return f"{NODE_PREFIX}{image.repository}:{tag}"
 
 
-def _version() -> str:
+def _labels() -> dict[str, str]:
+    """What the Dockerfiles are told for the labels: the version, and the commit it is built at."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    return str(project.get("version", "0"))
+    labels = {"VERSION": str(project.get("version", "0"))}
+    command = ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:  # else the sources came without their history
+        labels["REVISION"] = done.stdout.strip()
+    return labels
 
 
 def build_for_registry(instance: Instance, wanted: Sequence[Image] = IMAGES) -> None:
@@ -149,7 +168,7 @@ def build_for_registry(instance: Instance, wanted: Sequence[Image] = IMAGES) -> 
             f"{registry}/{image.repository}:{FIXED_TAG}",
         ]
         dockerfile = REPOSITORY / image.dockerfile
-        labels = _arguments({"VERSION": _version()} | _base_argument())
+        labels = _arguments(_labels() | _base_argument())
         command = [tool, "build", "--file", str(dockerfile), *labels, *secrets]
         with step(f"building {names[0]} with {tool}"):
             tags = [word for name in names for word in ("--tag", name)]

@@ -1,0 +1,1 @@
+"""``make release-check``: everything that is given to users, built and looked at."""
