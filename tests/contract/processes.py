@@ -154,6 +154,20 @@ class Quarrelsome:
     discard = _raising("discard")
 
 
+class Forwarder:
+    """Takes a reference as it is, and fetches nothing."""
+
+    identifier = "Forwarder"
+    title = "Forwarder"
+    synchronous = False
+    asynchronous = True
+    inputs = (("far", ComplexData("far", FormatText(), resolve_input_references=False)),)
+    outputs = (("href", LiteralData("href", str)),)
+
+    def execute(self, far: Any, **_: Any) -> str:
+        return str(far.href)
+
+
 class Secretive:
     """Fails with a password among its local variables."""
 

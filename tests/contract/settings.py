@@ -12,6 +12,7 @@ EOXS_PROCESSES = [
     *(path for path in EOXS_PROCESSES if not path.endswith(".Recorder")),  # noqa: F405
     "tests.contract.processes.Recorder",
     "tests.contract.processes.Inputs",
+    "tests.contract.processes.Forwarder",
     "tests.contract.processes.Quarrelsome",
     "tests.contract.processes.Secretive",
     "tests.contract.documented.CountWords",

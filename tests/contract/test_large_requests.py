@@ -19,8 +19,9 @@ from tests.contract.test_accept import execute_document
 from tests.contract.test_refuse import assert_nothing_left
 from tests.contract.test_worker import RunWorker, read
 from wpsjobs.api.attempt import ExitCode
-from wpsjobs.eoxserver.large import LargeRequestMiddleware, is_harmless
+from wpsjobs.eoxserver.large import LargeRequestMiddleware
 from wpsjobs.eoxserver.multipart import MultipartMiddleware
+from wpsjobs.eoxserver.parsing import is_harmless
 
 LARGE = 50 * 1024 * 1024
 GROWING = "".join(
@@ -47,6 +48,21 @@ def test_fifty_megabytes_inline_reach_the_process(
     outputs = read(wps.document(job_id(only_job(api)))).processOutputs
     found = {output.identifier: output.data[0] for output in outputs}
     assert found["sha256"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_large_text_in_embedded_xml_is_parsed_in_the_job_too(
+    wps: Wps, api: FakeApi, run_worker: RunWorker
+) -> None:
+    tree = f"<wps:ComplexData><a xmlns=''>{'x' * 11_000_000}</a></wps:ComplexData>"
+    value = (
+        f"<wps:Input><ows:Identifier>xml</ows:Identifier><wps:Data>{tree}</wps:Data></wps:Input>"
+    )
+    document = execute_document(
+        "Inputs", "<wps:LiteralData>1</wps:LiteralData>", identifier="required", more=value
+    )
+    assert wps.post(document).status_code == 200
+    ended = run_worker(job_id(only_job(api)))
+    assert ended.code == ExitCode.SUCCEEDED, ended.output[-2000:]
 
 
 @pytest.mark.parametrize("use", ["&i;", "<e xmlns='' a='&i;'/>"], ids=["text", "attribute"])

@@ -86,6 +86,34 @@ def test_a_reference_in_xml_without_its_namespace_is_refused_with_words(
     assert api.jobs == {}
 
 
+def test_what_a_reference_leads_to_may_be_the_clients_error(
+    wps: Wps, api: FakeApi, run_worker: Callable[..., Ended], url: str
+) -> None:
+    """It is no XML; another attempt would not better it."""
+    path = "/ows?service=WPS&version=1.0.0&request=Execute&identifier=Inputs&status=true"
+    path += "&storeExecuteResponse=true&DataInputs=required=1;"
+    assert wps.http.get(f"{path}xml=@href={quote(url, safe='')}").status_code == 200
+    ended = run_worker(job_id(only_job(api)))
+
+    assert ended.code == ExitCode.CLIENT_ERROR, ended.output
+    document = wps.document(job_id(only_job(api)))
+    assert 'exceptionCode="InvalidParameterValue" locator="xml"' in document
+
+
+def test_a_reference_that_the_process_wants_as_it_is_is_not_fetched(
+    wps: Wps, api: FakeApi, run_worker: Callable[..., Ended]
+) -> None:
+    """It may be of a kind that nothing here can fetch."""
+    path = "/ows?service=WPS&version=1.0.0&request=Execute&identifier=Forwarder&status=true"
+    path += "&storeExecuteResponse=true&DataInputs=far=@href=s3%3A%2F%2Fbucket%2Fscene.tif"
+    answer = wps.http.get(path)
+
+    assert answer.status_code == 200, answer.content
+    ended = run_worker(job_id(only_job(api)))
+    assert ended.code == ExitCode.SUCCEEDED, ended.output
+    assert "s3://bucket/scene.tif" in wps.document(job_id(only_job(api)))
+
+
 @pytest.mark.parametrize("attribute", ["href", "xlink:href"])
 def test_a_reference_in_a_url_is_fetched(
     wps: Wps, api: FakeApi, run_worker: Callable[..., Ended], url: str, attribute: str

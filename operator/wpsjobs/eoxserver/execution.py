@@ -262,23 +262,21 @@ class Execution:
         from eoxserver.services.ows.wps.util import InMemoryURLResolver  # noqa: PLC0415
         from eoxserver.services.ows.wps.v10.execute_util import (  # noqa: PLC0415
             decode_output_requests,
-            decode_raw_inputs,
             pack_outputs,
             parse_params,
         )
 
-        from wpsjobs.eoxserver import callbacks  # noqa: PLC0415
+        from wpsjobs.eoxserver import callbacks, processes  # noqa: PLC0415
         from wpsjobs.eoxserver.context import ProgressWriter  # noqa: PLC0415
 
         self._writer = ProgressWriter(self._write_started)
         self._writer.report(0, "")
         self._channel.progress(0, "")
         callbacks.notify(self._process, "on_started", self._context, 0, None)
-        input_defs = parse_params(self._process.inputs)
         output_defs = parse_params(self._process.outputs)
         resolver = InMemoryURLResolver(request.extra_parts, self._context.logger)
         inputs = decode_output_requests(request.resp_form, output_defs)
-        inputs.update(decode_raw_inputs(request.raw_inputs, input_defs, resolver))
+        inputs.update(processes.decode(self._process, request, resolver))
         try:
             outputs = self._process.execute(context=self._context, **inputs)
         except SystemExit as error:

@@ -8,27 +8,21 @@ then.
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 from django.http.response import HttpResponse, HttpResponseBase
 from eoxserver.services.ows.wps.exceptions import FileSizeExceeded
-from lxml import etree
 
 from wpsjobs.eoxserver.exceptionhandler import bad_request, too_large
+from wpsjobs.eoxserver.parsing import MAX_TEXT_BYTES, is_harmless, without_limits
 
-MAX_TEXT_BYTES = 10_000_000
-"""``XML_MAX_TEXT_LENGTH`` of libxml2."""
 ADVICE = (
     "The request has a text of more than 10 MB. Send it in UTF-8 and without a DOCTYPE, or send "
     "the text as a part of a multipart/related request or by reference."
 )
 _LIBXML2_WORDS = b"XML_PARSE_HUGE"
-_ENCODING = re.compile(rb"""\s*<\?xml[^>]*\sencoding\s*=\s*["']([^"']*)""")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class LargeRequestMiddleware:
@@ -48,7 +42,7 @@ class LargeRequestMiddleware:
             return self._get_response(request)
         if not is_harmless(body):
             return self._refused(request)
-        with _without_limits():
+        with without_limits():
             return self._get_response(request)
 
     def _refused(self, request: HttpRequest) -> HttpResponseBase:
@@ -59,34 +53,7 @@ class LargeRequestMiddleware:
         return response
 
 
-def is_harmless(body: bytes) -> bool:
-    """Whether *body* can be parsed without limits: in UTF-8, and with no entities of its own.
-
-    Entities could make a small document expand to any size.
-    """
-    declared = _ENCODING.match(body[:1000].removeprefix(_BYTE_ORDER_MARK))
-    if declared is not None and declared.group(1).lower() not in {b"utf-8", b"us-ascii"}:
-        return False
-    return b"<!DOCTYPE" not in body
-
-
 def _is_xml(request: HttpRequest) -> bool:
     """Not an upload to another part of the instance, which may be larger and is not for memory."""
     content_type = request.META.get("CONTENT_TYPE", "").lower()
     return "xml" in content_type or content_type.partition(";")[0] in {"", "text/plain"}
-
-
-@contextlib.contextmanager
-def _without_limits() -> Iterator[None]:
-    """Let this thread parse large documents; only for a body that ``is_harmless``.
-
-    UTF-8 is forced on the parser, so that it reads what was looked at.
-    """
-    before = etree.get_default_parser()
-    etree.set_default_parser(
-        etree.XMLParser(huge_tree=True, resolve_entities=False, no_network=True, encoding="utf-8")
-    )
-    try:
-        yield
-    finally:
-        etree.set_default_parser(before)

@@ -23,6 +23,7 @@ from eoxserver.services.ows.wps.v10.execute_util import (
 )
 
 from wpsjobs.eoxserver.documents import identifier_of
+from wpsjobs.eoxserver.parsing import limits_for
 from wpsjobs.eoxserver.requests import WpsRequest
 
 CLIENT_ERROR_CODES = frozenset(
@@ -67,16 +68,36 @@ def validate(process: Any, request: WpsRequest) -> None:
     # A reference stands in for its value: required inputs are not missing, and nothing is fetched.
     for identifier, (name, definition) in input_defs.items():
         raw = request.raw_inputs.get(identifier)
-        if isinstance(raw, InputReference):
+        if not isinstance(raw, InputReference):
+            _decode(request, identifier, name, definition, _refuse_reference)
+        elif getattr(definition, "resolve_input_references", True):
             _check_reference(identifier, raw, request.extra_parts)
-            continue
-        one = {identifier: (name, definition)}
-        try:
-            decode_raw_inputs(request.raw_inputs, one, _refuse_reference)
-        except OWS10Exception:
-            raise
-        except Exception as error:  # a parser's own, as lxml's SyntaxError for XML
-            raise InvalidInputValueError(identifier, error) from error
+
+
+def decode(process: Any, request: WpsRequest, resolver: Any) -> dict[str, Any]:
+    """The arguments for the inputs of *process*, with references fetched by *resolver*.
+
+    Raises the OWS exception for what is wrong with them, and OSError where the machine fails.
+    """
+    inputs: dict[str, Any] = {}
+    for identifier, (name, definition) in parse_params(process.inputs).items():
+        inputs |= _decode(request, identifier, name, definition, resolver)
+    return inputs
+
+
+def _decode(
+    request: WpsRequest, identifier: str, name: str, definition: Any, resolver: Any
+) -> dict[str, Any]:
+    try:
+        with limits_for(request.raw_inputs.get(identifier)):
+            decoded = decode_raw_inputs(
+                request.raw_inputs, {identifier: (name, definition)}, resolver
+            )
+    except (OWS10Exception, OSError, MemoryError):
+        raise
+    except Exception as error:  # a parser's own, as lxml's SyntaxError for XML
+        raise InvalidInputValueError(identifier, error) from error
+    return dict(decoded)
 
 
 def _check_reference(identifier: str, reference: Any, extra_parts: dict[str, bytes]) -> None:
