@@ -224,7 +224,8 @@ class Cluster:
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "generateName": f"{metadata.name}-",
+                # kubectl describe sorts by whole seconds, and what it reads is sorted by name.
+                "generateName": f"{metadata.name}.{round(at.timestamp() * 1e6):x}-",
                 "namespace": metadata.namespace,
                 "labels": {LABEL_MANAGED_BY: MANAGED_BY},
             },
