@@ -122,6 +122,14 @@ def test_every_django_setting_is_documented() -> None:
     assert f"| `WPSJOBS_RETRY_AFTER` | {seconds} |" in page
 
 
+def test_the_settings_name_classes_that_there_are() -> None:
+    paths = re.findall(r'`"(wpsjobs\.[\w.]+)\.([A-Z]\w+)"`', (DOCS / "configuration.md").read_text())
+    assert len(paths) >= 4
+    for module, name in paths:
+        source = REPOSITORY / "operator" / Path(*module.split(".")).with_suffix(".py")
+        assert f"\nclass {name}(" in source.read_text() or f"\nclass {name}:" in source.read_text()
+
+
 def _between(page: str, mark: str) -> str:
     return page.partition(f"<!-- {mark}: ")[2].partition("<!-- end -->")[0]
 
