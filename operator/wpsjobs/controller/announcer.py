@@ -16,7 +16,7 @@ logger = structlog.get_logger(__name__)
 
 MOST_WAITING = 5000
 """Events that wait to be posted; more are dropped."""
-BURST, BURST_SECONDS = 100, 10.0
+BURST, BURST_SECONDS = 100, 20.0
 """So many are posted at once, and as many again in each period as long as more are waiting.
 
 Under a storm each Event would cost the API server as much as a step of a WpsJob, and four of them
