@@ -123,7 +123,9 @@ def test_every_django_setting_is_documented() -> None:
 
 
 def test_the_settings_name_classes_that_there_are() -> None:
-    paths = re.findall(r'`"(wpsjobs\.[\w.]+)\.([A-Z]\w+)"`', (DOCS / "configuration.md").read_text())
+    paths = re.findall(
+        r'`"(wpsjobs\.[\w.]+)\.([A-Z]\w+)"`', (DOCS / "configuration.md").read_text()
+    )
     assert len(paths) >= 4
     for module, name in paths:
         source = REPOSITORY / "operator" / Path(*module.split(".")).with_suffix(".py")
