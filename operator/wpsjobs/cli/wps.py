@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 from xml.etree import ElementTree
 
 import urllib3
@@ -80,9 +82,11 @@ def send_execute(url: str, document: bytes) -> str:
 
     Raises RefusedError with the words of the service.
     """
-    with _told(f"The service at {url}"), urllib3.PoolManager(retries=False) as pool:
+    with _told(f"The service at {url}"), _pool(url) as pool:
+        headers = {"Content-Type": "text/xml"}
+        # Not tried again: the first one may have been accepted.
         answer = pool.request(
-            "POST", url, body=document, headers={"Content-Type": "text/xml"}, timeout=_timeout()
+            "POST", url, body=document, headers=headers, timeout=_timeout(), retries=False
         )
         text, status = answer.data, answer.status
     root = _parse(text, f"The service at {url} answered {status}, and not in XML: is it WPS?")
@@ -100,8 +104,8 @@ def send_execute(url: str, document: bytes) -> str:
 @contextmanager
 def fetch(url: str) -> Iterator[Iterator[bytes]]:
     """The content of *url* in pieces. Raises CliError."""
-    with _told(url), urllib3.PoolManager(retries=3) as pool:
-        answer = pool.request("GET", url, preload_content=False, timeout=_timeout())
+    with _told(url), _pool(url) as pool:
+        answer = pool.request("GET", url, preload_content=False, timeout=_timeout(), retries=1)
         try:
             if answer.status != 200:
                 raise UnreachableError(f"{url} answers {answer.status} {answer.reason}.")
@@ -196,6 +200,17 @@ def _told(what: str) -> Iterator[None]:
         reason = getattr(error, "reason", None) or error
         words = str(reason).rpartition(": ")[2]
         raise UnreachableError(f"{what} cannot be reached: {words}.") from error
+
+
+def _pool(url: str) -> urllib3.PoolManager:
+    """By the proxy that the environment names for *url*, if it does, as other programs."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise UsageError(f"{url!r} is no URL of http or https.")
+    proxy = getproxies().get(parts.scheme)
+    if proxy is None or proxy_bypass(parts.netloc):
+        return urllib3.PoolManager()
+    return urllib3.ProxyManager(proxy)
 
 
 def _timeout() -> urllib3.Timeout:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 from lxml import etree
 
@@ -102,3 +105,33 @@ def test_a_failed_process_and_what_is_no_document() -> None:
         read_results(failed.encode())
     with pytest.raises(CliError, match="no XML document"):
         read_results(b"busy")
+
+
+def test_what_is_no_web_address_is_not_fetched() -> None:
+    for url in ("file:///etc/passwd", "ftp://example.org/a", "nonsense"):
+        with pytest.raises(CliError, match="is no URL of http"), wps.fetch(url):
+            raise AssertionError(url)
+
+
+def test_the_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_address[1]}")
+        monkeypatch.setenv("no_proxy", "")
+        with wps.fetch("http://results.example.org/a.tif") as content:
+            assert b"".join(content) == b"ok"
+        server.shutdown()
+    assert asked == ["http://results.example.org/a.tif"]
