@@ -259,6 +259,30 @@ def test_a_cluster_that_goes_away_between_takes_everything_back(wps: Wps, api: F
     assert processes.names() == ["initialize", "on_accepted", "discard"]
 
 
+@pytest.mark.parametrize("times", [2, 1000])
+def test_an_overloaded_api_server_is_asked_again_and_then_it_is_server_busy(
+    wps: Wps, api: FakeApi, backend: Any, times: int
+) -> None:
+    refused: list[str] = []
+
+    def refuse(method: str, path: str) -> Refusal | None:
+        if method == "POST" and len(refused) < times:
+            refused.append(path)
+            return Refusal(429, "too many requests, please try again later")
+        return None
+
+    api.refuse = refuse
+    answer = wps.get("Echo", text="x")
+
+    if times == 2:
+        assert answer.status_code == 200
+        assert len(api.jobs) == 1
+    else:
+        assert answer.status_code == 503
+        assert b"ServerBusy" in answer.content
+        assert_nothing_left(wps, api)
+
+
 def test_a_volume_that_cannot_be_written_to_is_not_enough_storage(wps: Wps, api: FakeApi) -> None:
     (wps.work / "task").rename(wps.work / "unmounted")
     try:

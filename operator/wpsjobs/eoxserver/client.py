@@ -64,6 +64,10 @@ class InvalidError(ClusterError):
     """The API server refuses the object as it is."""
 
 
+class OverloadedError(ClusterError):
+    """The API server has no time for the request, and has done nothing of it."""
+
+
 class ExpiredError(ClusterError):
     """The resourceVersion to go on from is gone: list again."""
 
@@ -76,6 +80,7 @@ _ERRORS: dict[int, type[ClusterError]] = {
     409: ConflictError,
     410: ExpiredError,
     422: InvalidError,
+    429: OverloadedError,
 }
 _NOT_SENT = (
     urllib3.exceptions.NewConnectionError,

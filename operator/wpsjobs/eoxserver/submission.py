@@ -19,6 +19,7 @@ from wpsjobs.eoxserver.client import (
     ClusterError,
     ConflictError,
     NotFoundError,
+    OverloadedError,
     UnreachableError,
 )
 from wpsjobs.eoxserver.crashpoints import CrashPoint
@@ -28,7 +29,8 @@ logger = logging.getLogger(__name__)
 
 BUSY = "The server is busy. Please try again later."
 RETRY_SECONDS = 0.1
-"""Pause before a creation whose end is unknown is repeated: a kept connection that had died."""
+"""Pause before a creation is repeated: its end is unknown (a kept connection that had died), or the
+API server had no time for it."""
 MIN_REQUEST_SECONDS = 0.2
 """Least time given to a request that clears away, however late it is."""
 
@@ -109,6 +111,14 @@ def _create(cluster: Cluster, body: dict[str, Any], deadline: Deadline) -> dict[
         except UnreachableError as error:
             uncertain = uncertain or error.sent
             if error.sent and deadline.left() > RETRY_SECONDS:
+                time.sleep(RETRY_SECONDS)
+                continue
+            logger.error("the WpsJob %s cannot be created: %s", name, error)  # noqa: TRY400
+            if uncertain:
+                raise UnknownOutcomeError(str(error)) from error
+            raise RefusedError(ServerBusy(BUSY)) from error
+        except OverloadedError as error:
+            if deadline.left() > RETRY_SECONDS:
                 time.sleep(RETRY_SECONDS)
                 continue
             logger.error("the WpsJob %s cannot be created: %s", name, error)  # noqa: TRY400
