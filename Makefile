@@ -84,19 +84,22 @@ bench: install ## Measure, on simulated nodes, against the limits of docs/benchm
 soak: install ## The long forms of what `make test` does in minutes: an hour of steady load
 	$(BIN)/python -m tests.bench steady --seconds 3600
 
-# The steady load takes five minutes of the clock and little else, so it goes beside the other tests;
-# the faults come last and alone, for they kill parts of the cluster.
+# Three at once: the steady load takes five minutes of the clock and little else, and what is installed
+# waits for pods more than it computes. The faults come last and alone, for they kill parts of the cluster.
 .PHONY: test
 test: lint install ## All tests: linters, types, unit, contract, integration, end to end, faults
-	$(MAKE) --no-print-directory --jobs=2 test-steady test-together
+	$(MAKE) --no-print-directory --jobs=3 test-steady test-installed test-parts
 	$(BIN)/pytest tests/faults
 
 .PHONY: test-steady
 test-steady: $(VENV_READY)
 	$(BIN)/pytest -q tests/integration/test_steady_load.py
 
-.PHONY: test-together
-test-together: $(VENV_READY)
-	$(BIN)/pytest tests/unit tests/contract tests/integration tests/e2e \
-	  tests/charts \
+.PHONY: test-installed
+test-installed: $(VENV_READY)
+	$(BIN)/pytest tests/e2e tests/charts
+
+.PHONY: test-parts
+test-parts: $(VENV_READY)
+	$(BIN)/pytest tests/unit tests/contract tests/integration \
 	  --ignore=tests/integration/test_steady_load.py
