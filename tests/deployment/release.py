@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from tests.cluster import current, images
+from tests.cluster.binaries import exclusive
 from tests.cluster.progress import say, step
 from tests.cluster.settings import REPOSITORY, ClusterError, current_instance
 from tests.cluster.sources import find_image
@@ -149,7 +150,9 @@ def _rolled_out(deployment: dict[str, Any]) -> bool:
 def install_resources() -> None:
     """Install or upgrade the custom resources, once for all releases."""
     make_namespace(RESOURCES_NAMESPACE)
-    with step("custom resources"):
+    # Helm fails where two upgrade the same release at once, as test runs side by side would.
+    lock = current_instance().cache / "locks" / "resources"
+    with exclusive(lock), step("custom resources"):
         # Somebody may have applied them by hand before, for a test without a release.
         _helm("wpsjobs-crds", "wpsjobs-crds", RESOURCES_NAMESPACE, None, "--take-ownership")
 

@@ -59,6 +59,8 @@ class ControlPlane:
             self._api_server,
             *(f"--bind-address={HOST}", f"--secure-port={api}", f"--advertise-address={HOST}"),
             *(f"--cert-dir={self._folder}", f"--etcd-servers={urls['c']}"),
+            # As OpenShift has it: who sets owners needs rights for it.
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             *("--authorization-mode=RBAC", f"--token-auth-file={self._folder / 'tokens.csv'}"),
             "--service-account-issuer=https://kubernetes.default.svc",
             *(f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}"),

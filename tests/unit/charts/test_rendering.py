@@ -107,7 +107,6 @@ def test_the_worker_may_only_read_and_patch_the_status() -> None:
     }
     assert rights - {("namespaces", "get")} == {
         ("wpsjobs", "get"),
-        ("wpsjobs", "list"),
         ("wpsjobs", "watch"),
         ("wpsjobs/status", "patch"),
     }
@@ -117,7 +116,7 @@ def test_the_operator_serves_the_namespaces_it_has_rights_in() -> None:
     roles = {
         one["metadata"].get("namespace", NAMESPACE)
         for one in objects("several namespaces", "Role")
-        if any("wpsjobs/finalizers" in rule["resources"] for rule in one["rules"])
+        if any("wpsqueues/status" in rule["resources"] for rule in one["rules"])
     }
     assert roles == {NAMESPACE, "one", "two"}
     assert f"{NAMESPACE},one,two" in rendered("several namespaces")

@@ -40,7 +40,7 @@ HELP = "check configuration, volumes, URLs, API access and rights"
 
 VERBS = {
     "web": ("create", "get", "list", "watch", "patch", "delete"),
-    "worker": ("get", "list", "watch"),
+    "worker": ("get", "watch"),
     "housekeeper": ("get", "list", "watch", "delete"),
 }
 """What each part does with WpsJobs."""
