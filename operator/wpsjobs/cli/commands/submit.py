@@ -243,7 +243,7 @@ def _take_back_refused(cluster: Cluster, raw: Raw, job: WpsJob) -> None:
         left = f" The refused WpsJob {job.metadata.name!r} is still there: {error}"
     raise RefusedError(
         f"The process {job.spec.process!r} is not executed ({job.status.reason}): "
-        f"{job.status.message}.{left}"
+        f"{(job.status.message or '').rstrip('.')}.{left}"
     )
 
 
