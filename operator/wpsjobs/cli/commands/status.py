@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -77,7 +78,7 @@ def watch_to_end(cluster: Cluster, job: str, timeout: float | None) -> WpsJob:
         for found in follow(cluster, job, timeout):
             if queues is None or time.monotonic() - read_at > REFRESH_SECONDS:
                 queues, read_at = read_queues(cluster, found.spec.queue), time.monotonic()
-            live.update(_story(found, queues), refresh=True)
+            live.update(_story(found, replace(queues, now=datetime.now(UTC))), refresh=True)
     assert found is not None  # noqa: S101 (``follow`` yields at least once)
     return found
 
