@@ -6,7 +6,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 WPS = "{http://www.opengis.net/wps/1.0.0}"
 OWS = "{http://www.opengis.net/ows/1.1}"
