@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -92,7 +93,7 @@ def finish(person: Person, job: str) -> Done:
     return person.wps("status", job, "--watch", "--timeout", "90")
 
 
-def record(person: Person, job: str) -> dict[str, object]:
+def record(person: Person, job: str) -> dict[str, Any]:
     return dict(person.wps("status", job, "-o", "json").data)
 
 
@@ -113,7 +114,9 @@ def test_a_job_of_kubectls_runs_to_its_end_with_a_result(ada: Person) -> None:
     assert ada.must("result", job, "text") == "grüß dich\n"
     found = record(ada, job)
     assert found["owner"] == f"system:serviceaccount:{NAMESPACE}:ada"
-    assert [entry["phase"] for entry in found["history"]][-2:] == ["Started", "Succeeded"]  # type: ignore[attr-defined]
+    # Of a pod that has ended by the time it is seen, nobody has seen that it ran.
+    phases = [entry["phase"] for entry in found["history"]]
+    assert (phases[0], phases[-1]) == ("Scheduled", "Succeeded")
 
 
 def test_a_failure_is_told_in_words_and_by_the_exit_code(ada: Person) -> None:
