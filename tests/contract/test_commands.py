@@ -132,6 +132,23 @@ def test_sync_changes_what_differs_and_nothing_else(
     }
 
 
+def test_sync_for_the_chart_adds_and_leaves_what_is_set(
+    manage: Manage, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manage("sync")
+    echo = next(process for process in get_processes() if type(process).__name__ == "Echo")
+    monkeypatch.setattr(echo, "retention_period", timedelta(hours=1), raising=False)
+    spec = api.others[f"{BASE}/wpsprocesses/echo"]["spec"]
+
+    spec["ttlSecondsAfterFinished"] = 60
+    manage("sync", "--keep")
+    assert api.others[f"{BASE}/wpsprocesses/echo"]["spec"]["ttlSecondsAfterFinished"] == 60
+
+    del api.others[f"{BASE}/wpsprocesses/echo"]["spec"]["ttlSecondsAfterFinished"]
+    manage("sync", "--keep")
+    assert api.others[f"{BASE}/wpsprocesses/echo"]["spec"]["ttlSecondsAfterFinished"] == 3600
+
+
 @pytest.mark.parametrize(
     ("identifier", "name"),
     [("NDVI", "ndvi"), ("urn:ogc:Häs_x ", "urn-ogc-h-s-x"), ("é", "process"), ("-", "process")],

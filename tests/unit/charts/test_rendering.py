@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import yaml
 
+from tests.deployment.tools import run
 from tests.unit.charts.rendering import (
     CASES,
+    CHART,
+    KUBE_VERSION,
     NAMESPACE,
     REPOSITORY,
+    VALUES,
     needs_helm,
     objects,
     pod_specs,
@@ -17,6 +22,16 @@ from tests.unit.charts.rendering import (
 )
 
 pytestmark = needs_helm
+
+
+@CASES
+def test_helm_finds_no_fault(case: str) -> None:
+    flags = ("--strict", "--kube-version", KUBE_VERSION, "--values", "-")
+    run("helm", "lint", str(CHART), *flags, stdin=json.dumps(VALUES[case]))
+
+
+def test_helm_finds_no_fault_in_the_chart_of_the_resources() -> None:
+    run("helm", "lint", "--strict", str(CHART.with_name("wpsjobs-crds")))
 
 
 @CASES
