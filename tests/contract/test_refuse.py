@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -303,3 +304,20 @@ def test_results_outside_of_the_published_directory_are_not_served(wps: Wps, pat
     (wps.work / "perm" / "x" / ".hidden").write_text("half-written")
 
     assert wps.http.get(f"/results/{path}").status_code == 404
+
+
+def test_a_link_that_a_process_made_to_somewhere_else_is_not_served(wps: Wps) -> None:
+    published = wps.work / "perm" / "x"
+    published.mkdir()
+    (published / "own.txt").write_text("mine")
+    (published / "link.txt").symlink_to("own.txt")
+    (published / "secret.txt").symlink_to(wps.work / "kubeconfig")
+    os.mkfifo(published / "pipe.txt")
+
+    answer = wps.http.get("/results/x/link.txt")
+    assert b"".join(answer.streaming_content) == b"mine"
+    assert answer["Content-Type"] == "text/plain"
+    assert "Last-Modified" in answer
+    assert wps.http.get("/results/x/secret.txt").status_code == 404
+    assert wps.http.get("/results/x/pipe.txt").status_code == 404
+    assert wps.http.get("/results/x").status_code == 404

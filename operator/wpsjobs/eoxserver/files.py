@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _FILE_MODE = 0o644
 
@@ -29,6 +31,27 @@ def write_atomic(path: Path, data: bytes, *, mode: int = _FILE_MODE, sync: bool 
         raise StorageError(f"{path} cannot be written: {error}") from error
     if sync:
         sync_directory(path.parent)
+
+
+def open_within(folder: Path, path: Path) -> BinaryIO:
+    """The regular file *path*, if it really lies below *folder*. Raises FileNotFoundError.
+
+    Processes write there, and a link to the reader's own secrets must lead nowhere. What was opened
+    is looked at, so that nothing can be exchanged in between.
+    """
+    try:
+        # Not blocking: a named pipe would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(f"{path} cannot be opened") from error
+    with contextlib.ExitStack() as undo:
+        file = undo.enter_context(os.fdopen(descriptor, "rb"))
+        real = Path(f"/proc/self/fd/{descriptor}").readlink()
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        if not regular or not real.is_relative_to(folder.resolve()):
+            raise FileNotFoundError(f"{path} is no file below {folder}")
+        undo.pop_all()
+        return file
 
 
 def stage(path: Path, data: bytes, *, mode: int = _FILE_MODE, sync: bool = False) -> Path:

@@ -19,7 +19,6 @@ import hmac
 import logging
 import os
 import re
-import stat
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +29,7 @@ from urllib.parse import unquote, urlsplit
 from wpsjobs.api.resources import WpsJob
 from wpsjobs.eoxserver.client import Cluster, ClusterError, NotFoundError
 from wpsjobs.eoxserver.config import Config
+from wpsjobs.eoxserver.files import open_within
 from wpsjobs.eoxserver.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -90,11 +90,11 @@ class Reader:
             if not (rest.isascii() and rest.isdigit()):
                 raise NothingThereError("no such attempt")
             path_of_log = self._storage.log_path(job.id, int(rest))
-            return _open_within(self._storage.task_dir(job.id), path_of_log), None
+            return _opened(self._storage.task_dir(job.id), path_of_log), None
         if any(part in {"", ".."} or part.startswith(".") for part in rest.split("/")):
             raise NothingThereError("no such file")  # hidden ones are half-written
         folder = self._storage.perm_dir(job.id)
-        return _open_within(folder, folder / rest), f"{self._config.url_base}/{job.id}/{rest}"
+        return _opened(folder, folder / rest), f"{self._config.url_base}/{job.id}/{rest}"
 
     def _job(self, name: str, uid: str) -> WpsJob:
         """The WpsJob, if *uid* is its UID and the directories of its id are its own."""
@@ -178,24 +178,8 @@ def _copy(file: BinaryIO, to: Any, size: int) -> None:
         left -= len(chunk)
 
 
-def _open_within(folder: Path, path: Path) -> BinaryIO:
-    """The regular file *path*, if it really lies below *folder*.
-
-    Processes write there, and a link to this pod's own secrets must lead nowhere. What was opened
-    is looked at, so that nothing can be exchanged in between.
-    """
+def _opened(folder: Path, path: Path) -> BinaryIO:
     try:
-        # Not blocking: a named pipe would be waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
+        return open_within(folder, path)
+    except FileNotFoundError as error:
         raise NothingThereError("no such file") from error
-    file = os.fdopen(descriptor, "rb")
-    try:
-        real = Path(f"/proc/self/fd/{descriptor}").readlink()
-        if stat.S_ISREG(os.fstat(descriptor).st_mode) and real.is_relative_to(folder.resolve()):
-            return file
-    except OSError as error:
-        file.close()
-        raise NothingThereError("no such file") from error
-    file.close()
-    raise NothingThereError("no such file")

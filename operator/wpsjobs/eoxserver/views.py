@@ -6,20 +6,23 @@ In urls.py: ``path("results/<path:path>", wpsjobs.eoxserver.views.result)``.
 from __future__ import annotations
 
 import logging
+import mimetypes
+import os
 import threading
+from pathlib import Path
 
-from django.http import Http404, HttpResponse
+from django.http import FileResponse, Http404, HttpResponse
 from django.http.request import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.http import http_date
 from django.views.decorators.http import require_safe
-from django.views.static import serve
 from lxml import etree
 
 from wpsjobs.api.names import is_valid_job_id
 from wpsjobs.eoxserver import config
 from wpsjobs.eoxserver.client import Cluster
 from wpsjobs.eoxserver.documents import DocumentStatus
-from wpsjobs.eoxserver.files import StorageError
+from wpsjobs.eoxserver.files import StorageError, open_within
 from wpsjobs.eoxserver.places import Places, in_words
 from wpsjobs.eoxserver.storage import RESPONSE, Storage
 
@@ -35,18 +38,30 @@ _lock = threading.Lock()
 
 
 @require_safe
-def result(request: HttpRequest, path: str) -> HttpResponseBase:
+def result(_: HttpRequest, path: str) -> HttpResponseBase:
     """A file below ``path_perm``; a job that waits is told its place in the queue."""
     if any(part.startswith(".") for part in path.split("/")):
         raise Http404(path)  # hidden files are half-written ones
     loaded = config.load()
     response: HttpResponseBase | None = _waiting(loaded, path)
     if response is None:
-        response = serve(request, path, document_root=str(loaded.path_perm))
+        response = _file(loaded.path_perm, path)
     for suffix, content_type in CONTENT_TYPES.items():
         if path.endswith(suffix):
             response["Content-Type"] = content_type
     response["Cache-Control"] = "no-cache"  # a status changes
+    return response
+
+
+def _file(folder: Path, path: str) -> FileResponse:
+    """Not by Django's ``serve``, which follows a link that a process made to wherever it leads."""
+    try:
+        file = open_within(folder, folder / path)
+    except FileNotFoundError as error:
+        raise Http404(path) from error
+    content_type = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    response = FileResponse(file, content_type=content_type)
+    response["Last-Modified"] = http_date(os.fstat(file.fileno()).st_mtime)
     return response
 
 

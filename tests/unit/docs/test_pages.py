@@ -203,7 +203,8 @@ def test_links_outside_of_the_site_lead_to_files(path: Path) -> None:
 def test_shell_blocks_are_shell(path: Path) -> None:
     for block in blocks(path, "sh"):
         subprocess.run(["bash", "-n"], input=block, text=True, check=True)
-        assert shlex.split(block.splitlines()[0], comments=True) is not None
+        lines = block.replace("\\\n", " ").splitlines()
+        assert shlex.split(lines[0], comments=True) is not None
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
