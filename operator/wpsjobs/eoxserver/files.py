@@ -44,14 +44,12 @@ def open_within(folder: Path, path: Path) -> BinaryIO:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise FileNotFoundError(f"{path} cannot be opened") from error
-    with contextlib.ExitStack() as undo:
-        file = undo.enter_context(os.fdopen(descriptor, "rb"))
-        real = Path(f"/proc/self/fd/{descriptor}").readlink()
-        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        if not regular or not real.is_relative_to(folder.resolve()):
-            raise FileNotFoundError(f"{path} is no file below {folder}")
-        undo.pop_all()
-        return file
+    real = Path(f"/proc/self/fd/{descriptor}").readlink()
+    regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    if regular and real.is_relative_to(folder.resolve()):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise FileNotFoundError(f"{path} is no file below {folder}")
 
 
 def stage(path: Path, data: bytes, *, mode: int = _FILE_MODE, sync: bool = False) -> Path:
