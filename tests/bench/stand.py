@@ -36,13 +36,11 @@ PAUSE = 0.1
 def prepare() -> None:
     """Start the cluster unless it runs, with simulated nodes and the custom resources."""
     instance = _own_instance()
-    if not (instance.state / "started.json").exists():
-        lifecycle.prepare(instance)
-        host.make_netns(instance)
-        _enter(instance)
-        with lifecycle.locked(instance):
-            lifecycle.up(instance)
+    lifecycle.prepare(instance)
+    host.make_netns(instance)
     _enter(instance)
+    with lifecycle.locked(instance):
+        lifecycle.up(instance)
     kwok.up(instance, NODES)
     install_resources()
 
