@@ -84,22 +84,28 @@ bench: install ## Measure, on simulated nodes, against the limits of docs/benchm
 soak: install ## The long forms of what `make test` does in minutes: an hour of steady load
 	$(BIN)/python -m tests.bench steady --seconds 3600
 
-# Three at once: the steady load takes five minutes of the clock and little else, and what is installed
-# waits for pods more than it computes. The faults come last and alone, for they kill parts of the cluster.
+# Four at once: the steady load takes five minutes of the clock and little else, and what is installed waits
+# for pods more than it computes. The faults come last and alone, for they kill parts of the cluster.
 .PHONY: test
 test: lint install ## All tests: linters, types, unit, contract, integration, end to end, faults
-	$(MAKE) --no-print-directory --jobs=3 test-steady test-installed test-parts
+	$(MAKE) --no-print-directory --jobs=4 test-steady test-releases test-installed test-parts
 	$(BIN)/pytest tests/faults
 
 .PHONY: test-steady
 test-steady: $(VENV_READY)
 	$(BIN)/pytest -q tests/integration/test_steady_load.py
 
+OWN_RELEASES := tests/e2e/test_documents.py tests/e2e/test_kubectl_wps.py
+
+.PHONY: test-releases
+test-releases: $(VENV_READY)
+	$(BIN)/pytest -q tests/charts $(OWN_RELEASES)
+
 .PHONY: test-installed
 test-installed: $(VENV_READY)
-	$(BIN)/pytest tests/e2e tests/charts
+	$(BIN)/pytest -q tests/e2e $(addprefix --ignore=,$(OWN_RELEASES))
 
 .PHONY: test-parts
 test-parts: $(VENV_READY)
-	$(BIN)/pytest tests/unit tests/contract tests/integration \
+	$(BIN)/pytest -q tests/unit tests/contract tests/integration \
 	  --ignore=tests/integration/test_steady_load.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.cluster.settings import current_instance
 from tests.deployment.release import Release
 from tests.deployment.tools import get
 from tests.e2e.own import Own
-from tests.e2e.wps import Client
+from tests.e2e.wps import Client, until
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,7 +44,10 @@ def volume(release: Release) -> Path:
 
 @pytest.fixture
 def nothing_left(client: Client, volume: Path) -> Iterator[None]:
-    """Fails the test that leaves a WpsJob or a directory behind."""
+    """Fails the test that leaves a WpsJob or a directory behind.
+
+    What belonged to a WpsJob that the test has deleted goes soon after, by the housekeeper.
+    """
 
     def traces() -> tuple[set[str], set[str]]:
         folders = {
@@ -55,9 +59,11 @@ def nothing_left(client: Client, volume: Path) -> Iterator[None]:
 
     jobs, folders = traces()
     yield
-    jobs_after, folders_after = traces()
+    jobs_after, _ = traces()
     assert jobs_after - jobs == set()
-    assert folders_after - folders == set()
+    with contextlib.suppress(AssertionError):  # the next line says what is left
+        until(lambda: not traces()[1] - folders, "the last of the test's directories to go", 20)
+    assert traces()[1] - folders == set()
 
 
 @pytest.fixture(scope="session")
