@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import structlog
 from aiolimiter import AsyncLimiter
 
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.resources import Metadata, WpsJob
 from wpsjobs.controller.actions import Milestone
 from wpsjobs.controller.cluster import Cluster, ClusterError
 
@@ -17,11 +17,13 @@ logger = structlog.get_logger(__name__)
 MOST_WAITING = 5000
 """Events that wait to be posted; more are dropped."""
 BURST, BURST_SECONDS = 100, 20.0
-"""So many are posted at once, and as many again in each period as long as more are waiting.
+"""As many are posted in each period while the operator is busy; otherwise all, one after another.
 
-Under a storm each Event would cost the API server as much as a step of a WpsJob, and four of them
-come to a WpsJob. What an Event tells stands in the WpsJob's history, too.
+Each costs the API server as much as a step of a WpsJob, and four of them come to a WpsJob. In a
+storm they can wait: what an Event tells stands in the WpsJob's history, too.
 """
+BUSY_REQUESTS = 2
+"""So many requests under way at once mean that there is more to do than Events."""
 
 
 class Announcer:
@@ -29,7 +31,8 @@ class Announcer:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._events: asyncio.Queue[tuple[WpsJob, Milestone, datetime]] = asyncio.Queue(
+        # Not the whole WpsJobs: thousands may wait.
+        self._events: asyncio.Queue[tuple[Metadata, Milestone, datetime]] = asyncio.Queue(
             MOST_WAITING
         )
         self._pace = AsyncLimiter(BURST, BURST_SECONDS)
@@ -44,16 +47,17 @@ class Announcer:
             message=milestone.message,
         )
         try:
-            self._events.put_nowait((job, milestone, datetime.now(UTC)))
+            self._events.put_nowait((job.metadata, milestone, datetime.now(UTC)))
         except asyncio.QueueFull:
             logger.warning("Event dropped, too many at once", job=job.metadata.key)
 
     async def run(self) -> None:
         """Post until cancelled."""
         while True:
-            job, milestone, at = await self._events.get()
-            await self._pace.acquire()
+            metadata, milestone, at = await self._events.get()
+            if self._cluster.under_way >= BUSY_REQUESTS:
+                await self._pace.acquire()
             try:
-                await self._cluster.post_event(job, milestone, at)
+                await self._cluster.post_event(metadata, milestone, at)
             except ClusterError as error:
-                logger.warning("Event not posted", job=job.metadata.key, error=str(error))
+                logger.warning("Event not posted", job=metadata.key, error=str(error))

@@ -26,7 +26,7 @@ from wpsjobs.api.names import (
     WPSJOB_KIND,
 )
 from wpsjobs.api.phases import FINISHED
-from wpsjobs.api.resources import Metadata, Raw, WpsJob
+from wpsjobs.api.resources import Metadata, Raw
 from wpsjobs.api.times import format_seconds
 from wpsjobs.controller import metrics
 from wpsjobs.controller.actions import Milestone
@@ -86,6 +86,8 @@ class Cluster:
         self._api: client.ApiClient | None = None
         self.fence: Callable[[], None] = lambda: None
         """Called before each write; raises a ClusterError where this operator may not write."""
+        self.under_way = 0
+        """Requests that wait for their answers."""
 
     async def __aenter__(self) -> Cluster:
         configuration = client.Configuration()
@@ -217,9 +219,8 @@ class Cluster:
         newest = max(items, key=lambda item: int(item["metadata"]["resourceVersion"]), default=None)
         return newest and f"{newest.get('reason')}: {newest.get('message')}"
 
-    async def post_event(self, job: WpsJob, milestone: Milestone, at: datetime) -> None:
-        """Put a Kubernetes Event on *job*, of what came to pass *at* that time."""
-        metadata = job.metadata
+    async def post_event(self, metadata: Metadata, milestone: Milestone, at: datetime) -> None:
+        """Put a Kubernetes Event on a WpsJob, of what came to pass *at* that time."""
         event = {
             "apiVersion": "v1",
             "kind": "Event",
@@ -262,6 +263,7 @@ class Cluster:
         if fenced and method != "GET":
             self.fence()
         metrics.API_REQUESTS.labels(method=method).inc()
+        self.under_way += 1
         try:
             # Not by param_serialize, which goes through each body for models that are none here.
             url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
@@ -277,6 +279,8 @@ class Cluster:
             raise _refusal(method, path, error.status or 0, str(error.body or error)) from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ClusterError(f"{method} {path}: no answer ({error!r})") from error
+        finally:
+            self.under_way -= 1
         if response.status >= 300:
             raise _refusal(method, path, response.status, text.decode(errors="replace"))
         answer: dict[str, Any] = json.loads(text)
