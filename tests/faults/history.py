@@ -80,6 +80,7 @@ class _Child:
     queue: str
     kubernetes_job: str
     ended: bool
+    succeeded: bool = False
 
 
 @dataclass
@@ -181,16 +182,24 @@ class Ledger:
             if change.uid in self.pods:
                 self.pods[change.uid].ended = True
             return
-        pod = _child(change.raw, change.raw["status"].get("phase") in ("Succeeded", "Failed"))
-        if change.uid not in self.pods and not pod.ended:
-            others = [
-                other
-                for other in self.pods.values()
-                if other.wpsjob == pod.wpsjob and not other.ended
-            ]
-            if others:
-                job = self.wpsjobs.get(pod.wpsjob)
-                self._problem(f"two pods of {job.name if job else pod.wpsjob} at once")
+        phase = change.raw["status"].get("phase")
+        pod = _child(change.raw, phase in ("Succeeded", "Failed"), phase == "Succeeded")
+        others = [
+            other
+            for uid, other in self.pods.items()
+            if uid != change.uid and other.wpsjob == pod.wpsjob
+        ]
+        job = self.wpsjobs.get(pod.wpsjob)
+        name = job.name if job else pod.wpsjob
+        # Where the answer to the creation of a pod is lost, the Job controller makes another one;
+        # that one has to leave the process alone.
+        of_another = [one for one in others if one.kubernetes_job != pod.kubernetes_job]
+        if change.uid not in self.pods and not pod.ended and any(not o.ended for o in of_another):
+            self._problem(f"two pods of {name} at once")
+        was_told = change.uid in self.pods and self.pods[change.uid].succeeded
+        same = [one for one in others if one.kubernetes_job == pod.kubernetes_job]
+        if pod.succeeded and not was_told and any(one.succeeded for one in same):
+            self._problem(f"two pods of one attempt of {name} have run it")
         self.pods[change.uid] = pod
 
     def _queue(self, change: Change) -> None:
@@ -324,11 +333,11 @@ def _is_queued(raw: Raw | None) -> bool:
     return phase == "Accepted" or (phase == "Paused" and not status.get("jobName"))
 
 
-def _child(raw: Raw, ended: bool) -> _Child:
+def _child(raw: Raw, ended: bool, succeeded: bool = False) -> _Child:
     metadata = raw["metadata"]
     labels = metadata["labels"]
     name = labels.get(LABEL_KUBERNETES_JOB, metadata["name"])
-    return _Child(labels[LABEL_UID], labels[LABEL_QUEUE], name, ended)
+    return _Child(labels[LABEL_UID], labels[LABEL_QUEUE], name, ended, succeeded)
 
 
 def _finished(raw: Raw) -> bool:

@@ -58,6 +58,14 @@ class Story:
         self._put(plural, f"{plural} {name}-{attempt}", {"metadata": metadata, "status": status})
         return self
 
+    def twin(self, name: str, phase: str) -> Story:
+        """Another pod of the Kubernetes Job of the first attempt."""
+        labels = {f"{GROUP}/job-uid": name, f"{GROUP}/queue": "q", f"{GROUP}/attempt": "1"}
+        labels["batch.kubernetes.io/job-name"] = f"{name}-1"
+        raw = {"metadata": {"name": f"{name}-1-twin", "labels": labels}, "status": {"phase": phase}}
+        self._put("pods", f"pods {name}-1-twin", raw)
+        return self
+
     def delete(self, plural: str, uid: str) -> Story:
         self.version += 1
         self._objects.pop(uid)
@@ -127,6 +135,9 @@ FAULTS: dict[str, Callable[[Story], Any]] = {
         .job("x", phase="Succeeded")
     ),
     "two pods of x at once": lambda s: s.admit("x").run("x").child("pods", "x", 2, phase="Pending"),
+    "two pods of one attempt of x have run it": lambda s: (
+        s.admit("x").run("x").twin("x", "Running").twin("x", "Succeeded").end("x")
+    ),
     "x has not ended: Started": lambda s: s.admit("x").run("x"),
     "x was lost": lambda s: s.job("x", phase="Accepted").delete("wpsjobs", "x"),
     "went from attempt 1 to 3": lambda s: (
@@ -162,6 +173,13 @@ def test_each_fault_is_found(words: str) -> None:
     story = Story()
     FAULTS[words](story)
     assert any(words in problem for problem in story.problems(finished=True)), story.problems()
+
+
+def test_a_second_pod_of_an_attempt_that_leaves_the_process_alone_raises_no_alarm() -> None:
+    """The Job controller makes one where the answer to its first creation was lost."""
+    story = Story().admit("x").run("x").twin("x", "Pending").twin("x", "Failed")
+    story.end("x").job("x", phase="Succeeded")
+    assert not story.problems(finished=True)
 
 
 def test_what_happened_while_the_api_server_was_away_raises_no_alarm() -> None:
