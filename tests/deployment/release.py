@@ -52,9 +52,19 @@ class Release:
         install_resources()
         make_namespace(self.namespace)
         with step(f"release {self.name!r} in namespace {self.namespace!r}"):
+            self._adopt_lease()
             _helm(self.name, "wpsjobs", self.namespace, self.values(values))
             self._wait()
         say(f"WPS is at {self.wps_url}")
+
+    def _adopt_lease(self) -> None:
+        """Give Helm a Lease that an operator made for itself, before the chart had one."""
+        lease = ("lease", f"{self.name}-operator", "-n", self.namespace)
+        if kubectl("get", *lease, "--ignore-not-found", "-o", "name").strip():
+            kubectl("label", *lease, "--overwrite", "app.kubernetes.io/managed-by=Helm")
+            owner = (f"release-name={self.name}", f"release-namespace={self.namespace}")
+            names = (f"meta.helm.sh/{each}" for each in owner)
+            kubectl("annotate", *lease, "--overwrite", *names)
 
     def roll_back(self, revision: int) -> None:
         """Bring back what an earlier revision installed, and wait until every part is ready."""
