@@ -108,17 +108,11 @@ def _create(cluster: Cluster, body: dict[str, Any], deadline: Deadline) -> dict[
             return cluster.create_job(body, timeout=max(MIN_REQUEST_SECONDS, deadline.left()))
         except ConflictError as error:
             return _taken(cluster, body, deadline, error)
-        except UnreachableError as error:
-            uncertain = uncertain or error.sent
-            if error.sent and deadline.left() > RETRY_SECONDS:
-                time.sleep(RETRY_SECONDS)
-                continue
-            logger.error("the WpsJob %s cannot be created: %s", name, error)  # noqa: TRY400
-            if uncertain:
-                raise UnknownOutcomeError(str(error)) from error
-            raise RefusedError(ServerBusy(BUSY)) from error
-        except OverloadedError as error:
-            if deadline.left() > RETRY_SECONDS:
+        except (OverloadedError, UnreachableError) as error:
+            # An overloaded API server has done nothing; one that was asked and is silent may have.
+            was_asked = isinstance(error, OverloadedError) or error.sent
+            uncertain = uncertain or (isinstance(error, UnreachableError) and error.sent)
+            if was_asked and deadline.left() > RETRY_SECONDS:
                 time.sleep(RETRY_SECONDS)
                 continue
             logger.error("the WpsJob %s cannot be created: %s", name, error)  # noqa: TRY400
@@ -134,6 +128,8 @@ def _create(cluster: Cluster, body: dict[str, Any], deadline: Deadline) -> dict[
             raise RefusedError(ServerBusy(BUSY)) from error
         except ClusterError as error:
             logger.error("the WpsJob %s cannot be created: %s", name, error)  # noqa: TRY400
+            if uncertain:
+                raise UnknownOutcomeError(str(error)) from error
             raise RefusedError(
                 NoApplicableCode("The job cannot be queued; the server's log says why.")
             ) from error
