@@ -171,7 +171,9 @@ def test_what_xml_cannot_hold_does_not_cost_the_response(
     api.set_status(name, phase="Failed", reason="Crash", message="a\x00b\x1b[0m \ud800", attempt=1)
     keeper.full_pass()
 
-    schemas.check(wps.document(name))
+    document = wps.document(name)
+    schemas.check(document)
+    assert "ProcessFailed" in document
 
 
 def test_on_paused_is_called_when_a_job_is_paused(

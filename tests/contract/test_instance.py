@@ -138,6 +138,27 @@ def test_an_answer_lost_on_the_way_is_no_second_job(
     assert len(api.jobs) == 1
 
 
+def test_an_error_after_a_lost_answer_does_not_take_back_what_may_have_been_made(
+    wps: Wps, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = client.Cluster.create_job
+    errors = [client.UnreachableError("reset", sent=True), client.ClusterError("500 etcd is away")]
+
+    def lost(self: Any, body: Any, timeout: float) -> Any:
+        if len(errors) == 2:
+            create(self, body, timeout)
+        raise errors.pop(0)
+
+    monkeypatch.setattr(client.Cluster, "create_job", lost)
+    answer = wps.get("Recorder")
+
+    assert not errors
+    assert answer.status_code == 503
+    name = job_id(only_job(api))
+    assert (Path(wps.work) / "task" / name / "marker.json").exists()
+    assert processes.names() == ["initialize", "on_accepted"], "nothing is discarded yet"
+
+
 def test_a_creation_that_nobody_can_tell_of_is_left_to_the_housekeeper(
     wps: Wps, api: FakeApi, monkeypatch: pytest.MonkeyPatch, run_worker: Callable[..., Ended]
 ) -> None:
