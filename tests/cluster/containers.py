@@ -8,6 +8,7 @@ import json
 import os
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster.binaries import ensure_pause
@@ -32,6 +33,11 @@ def image_names(instance: Instance) -> set[str]:
 def import_image(instance: Instance, archive: Path) -> None:
     """Bring an image archive to the node."""
     ctr(instance, "images", "import", str(archive))
+
+
+def tag_image(instance: Instance, name: str, others: Sequence[str]) -> None:
+    """Let *others* mean the image *name*, whatever they meant before."""
+    ctr(instance, "images", "tag", "--force", name, *others)
 
 
 def remove_images(instance: Instance, names: set[str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.cluster.binaries import exclusive
 from tests.cluster.buildah import Buildah, build_secrets
-from tests.cluster.containers import image_names, remove_images
+from tests.cluster.containers import image_names, remove_images, tag_image
 from tests.cluster.progress import run, say, step
 from tests.cluster.settings import REPOSITORY, ClusterError, Instance
 from tests.cluster.sources import IMAGES, Image, content_tag
@@ -23,7 +23,7 @@ KEPT_ON_NODE = 6
 """What is installed with an earlier tag must be able to start pods; they share most layers."""
 
 FIXED_TAG = "dev"
-"""A tag that always means the latest build, beside the one by content."""
+"""A tag that always means the latest build, beside the one by content and the version's."""
 
 NODE_PREFIX = "docker.io/library/"
 """How the node completes an image name without a registry."""
@@ -87,6 +87,9 @@ def build_for_node(instance: Instance, wanted: Sequence[Image] = IMAGES) -> None
             else:
                 tag = _build_one(instance, builder, image)
             name = f"{image.repository}:{tag}"
+            # An earlier content may be the newest again, so that these two are moved each time.
+            moving = [_node_name(image, other) for other in _moving_tags()]
+            tag_image(instance, _node_name(image, tag), moving)
             kept = _record(_record_file(instance, current=False), image, name)
             _forget(instance, image, kept)
 
@@ -109,7 +112,7 @@ def _build_one(instance: Instance, builder: Buildah, image: Image) -> str:
     tag = _build_as_it_is(instance, builder, image, builder.names())
     name = f"localhost/{image.repository}:{tag}"
     with step(f"importing {image.repository}:{tag}"):
-        builder.hand_over(name, [_node_name(image, tag), _node_name(image, FIXED_TAG)])
+        builder.hand_over(name, [_node_name(image, tag)])
     built = builder.names()
     builder.remove(sorted(_superseded(built, f"localhost/{image.repository}:", {name})))
     return tag
@@ -131,7 +134,8 @@ def _build_as_it_is(instance: Instance, builder: Buildah, image: Image, built: s
 
 def _forget(instance: Instance, image: Image, kept: Sequence[str]) -> None:
     """Remove all but the last few images, so that the disk does not fill."""
-    names = {f"{NODE_PREFIX}{name}" for name in kept} | {_node_name(image, FIXED_TAG)}
+    names = {f"{NODE_PREFIX}{name}" for name in kept}
+    names |= {_node_name(image, tag) for tag in _moving_tags()}
     remove_images(instance, _superseded(image_names(instance), _node_name(image, ""), names))
 
 
@@ -143,10 +147,18 @@ def _node_name(image: Image, tag: str) -> str:
     return f"{NODE_PREFIX}{image.repository}:{tag}"
 
 
+def _version() -> str:
+    """The project's, which is the tag that the chart asks for where it is told no other."""
+    return str(tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"])
+
+
+def _moving_tags() -> tuple[str, str]:
+    return FIXED_TAG, _version()
+
+
 def _labels() -> dict[str, str]:
     """What the Dockerfiles are told for the labels: the version, and the commit it is built at."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    labels = {"VERSION": str(project.get("version", "0"))}
+    labels = {"VERSION": _version()}
     command = ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:  # else the sources came without their history
@@ -163,10 +175,7 @@ def build_for_registry(instance: Instance, wanted: Sequence[Image] = IMAGES) -> 
     log = instance.cache / "logs" / "images.log"
     for image in wanted:
         tag = content_tag(image, REPOSITORY)
-        names = [
-            f"{registry}/{image.repository}:{tag}",
-            f"{registry}/{image.repository}:{FIXED_TAG}",
-        ]
+        names = [f"{registry}/{image.repository}:{each}" for each in (tag, *_moving_tags())]
         dockerfile = REPOSITORY / image.dockerfile
         labels = _arguments(_labels() | _base_argument())
         command = [tool, "build", "--file", str(dockerfile), *labels, *secrets]
