@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.charts.own import VOLUME_NAME, One
+from tests.charts.own import One
 from tests.charts.postgres import Postgres, programs
 from tests.cluster import current
 from tests.cluster.settings import ClusterError, current_instance
 from tests.deployment.release import Release, make_namespace
-from tests.deployment.tools import apply, kubectl
+from tests.deployment.tools import apply
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,14 +34,14 @@ def one() -> Iterator[One]:
     folder = current_instance().volumes / release.namespace
     found = One(release, folder)
     try:
-        found.make_volume()
+        release.make_volume()
         found.install()
         yield found
     finally:
         with contextlib.suppress(ClusterError):  # a test may have uninstalled it
             release.uninstall_release()
         release.remove_namespace()
-        kubectl("delete", "persistentvolume", VOLUME_NAME, "--ignore-not-found")
+        release.remove_volume()
         shutil.rmtree(folder, ignore_errors=True)
 
 

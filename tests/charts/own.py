@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from tests.deployment.release import Release, make_namespace
 from tests.deployment.tools import apply, get, kubectl
 from tests.e2e.wps import Client, until
 
-VOLUME_NAME = "charts-one"
 MARK = "RELEASE_MARK"
 """An environment variable of the pods, by which a test tells whose template they are of."""
 SETTINGS = """\
@@ -56,26 +54,6 @@ class One:
     @property
     def namespace(self) -> str:
         return self.release.namespace
-
-    def make_volume(self) -> None:
-        """A volume for the claim that the chart makes, as a storage class would provide it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        os.chown(self.folder, 1000, 1000)
-        claim = {"namespace": self.namespace, "name": f"{self.release.name}-data"}
-        apply(
-            {
-                "apiVersion": "v1",
-                "kind": "PersistentVolume",
-                "metadata": {"name": VOLUME_NAME},
-                "spec": {
-                    "capacity": {"storage": "10Gi"},
-                    "accessModes": ["ReadWriteMany"],
-                    "persistentVolumeReclaimPolicy": "Retain",
-                    "claimRef": claim,
-                    "hostPath": {"path": str(self.folder), "type": "Directory"},
-                },
-            }
-        )
 
     def install(self, mark: str = "one", **values: Any) -> None:
         """Install or upgrade it, with *mark* in the environment of the instance's pods."""

@@ -22,6 +22,8 @@ from tests.deployment.tools import apply, get, kubectl, run
 CHARTS = REPOSITORY / "charts"
 RESOURCES_NAMESPACE = "wps"
 """Where Helm keeps its record of the custom resources, which are the cluster's."""
+RESOURCES_LOCK = current_instance().cache / "locks" / "resources"
+"""Held by whoever installs them, for Helm fails where two upgrade the same release at once."""
 READY_SECONDS = 180.0
 MOST_RESTARTS = 3
 """A part may start before the API server lets it, but not as often as this."""
@@ -94,6 +96,32 @@ class Release:
         if volume is not None and volume.exists():
             shutil.rmtree(volume)
 
+    def make_volume(self) -> None:
+        """A volume for the claim that the chart makes, as a storage class would provide it.
+
+        It has the namespace's name, and is to be deleted after the namespace.
+        """
+        folder = self._make_volume_folder()
+        assert folder, "the cluster's own storage class is there"
+        apply(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": self.namespace},
+                "spec": {
+                    "capacity": {"storage": "10Gi"},
+                    "accessModes": ["ReadWriteMany"],
+                    "persistentVolumeReclaimPolicy": "Retain",
+                    "claimRef": {"namespace": self.namespace, "name": f"{self.name}-data"},
+                    "hostPath": {"path": str(folder), "type": "Directory"},
+                },
+            }
+        )
+
+    def remove_volume(self) -> None:
+        """Remove it, of a namespace that is gone."""
+        kubectl("delete", "persistentvolume", self.namespace, "--ignore-not-found")
+
     def _wait(self) -> None:
         """Wait until all parts are ready; a part that keeps falling over ends the wait at once."""
         deadline, before = time.monotonic() + READY_SECONDS, self._restarts()
@@ -130,14 +158,19 @@ class Release:
         values["operator"] = {"image": _image("operator")}
         values["eoxserver"] |= {"image": _image("eoxserver"), "url": self.url}
         values["web"]["service"]["nodePort"] = self.node_port
-        volume = self._volume()
+        volume = self._make_volume_folder()
         if volume is not None:
-            volume.mkdir(parents=True, exist_ok=True)
-            os.chown(volume, 1000, 1000)
             values["storage"] = {"hostPath": str(volume)}
         elif os.environ.get("STORAGE_CLASS"):
             values["storage"] = {"storageClassName": os.environ["STORAGE_CLASS"]}
         return _merged(values, dict(extra or {}))
+
+    def _make_volume_folder(self) -> Path | None:
+        volume = self._volume()
+        if volume is not None:
+            volume.mkdir(parents=True, exist_ok=True)
+            os.chown(volume, 1000, 1000)
+        return volume
 
     def _volume(self) -> Path | None:
         """The node's directory for the shared volume; None on a cluster of the user's own."""
@@ -160,9 +193,7 @@ def _rolled_out(deployment: dict[str, Any]) -> bool:
 def install_resources() -> None:
     """Install or upgrade the custom resources, once for all releases."""
     make_namespace(RESOURCES_NAMESPACE)
-    # Helm fails where two upgrade the same release at once, as test runs side by side would.
-    lock = current_instance().cache / "locks" / "resources"
-    with exclusive(lock), step("custom resources"):
+    with exclusive(RESOURCES_LOCK), step("custom resources"):
         # Somebody may have applied them by hand before, for a test without a release.
         _helm("wpsjobs-crds", "wpsjobs-crds", RESOURCES_NAMESPACE, None, "--take-ownership")
 

@@ -8,6 +8,8 @@ import subprocess
 from functools import cache
 from typing import Any
 
+import yaml
+
 from tests.cluster import current
 from tests.cluster.settings import ClusterError, current_instance
 
@@ -56,3 +58,12 @@ def get(*arguments: str) -> Any:
 def apply(manifest: dict[str, Any]) -> None:
     """Make or update an object."""
     kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+
+def kubeconfig(namespace: str) -> dict[str, Any]:
+    """The kubeconfig that is in use, complete in itself, with *namespace* in its context."""
+    view: dict[str, Any] = yaml.safe_load(
+        kubectl("config", "view", "--minify", "--raw", "--flatten")
+    )
+    view["contexts"][0]["context"]["namespace"] = namespace
+    return view

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from tests.deployment.tools import apply, environment, kubectl
+from tests.deployment.tools import apply, environment, kubeconfig, kubectl
 
 SECONDS = 120.0
 
@@ -58,9 +58,9 @@ class Person:
                 }
             )
         token = kubectl("create", "token", name, "-n", namespace, "--duration=2h").strip()
-        view = yaml.safe_load(kubectl("config", "view", "--minify", "--raw", "--flatten"))
+        view = kubeconfig(namespace)
         view["users"] = [{"name": name, "user": {"token": token}}]
-        view["contexts"][0]["context"] |= {"user": name, "namespace": namespace}
+        view["contexts"][0]["context"]["user"] = name
         path = folder / f"{name}.kubeconfig"
         path.write_text(yaml.safe_dump(view))
         return cls(path)

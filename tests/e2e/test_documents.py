@@ -1,7 +1,7 @@
 """Getting started, and all examples after it, typed as they stand there.
 
-Changed are the namespace, so that other tests' WpsJobs stay undisturbed, the port of the tunnel,
-and the name of a Service, for there is no DNS. The values are completed by what this cluster needs.
+Changed are the namespace and the port (`typed.py`), and the name of a Service, for there is no DNS.
+The values are completed by what this cluster needs.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,95 +18,39 @@ from osgeo import gdal
 
 from tests.cluster.settings import REPOSITORY, ClusterError
 from tests.deployment.release import Release
-from tests.deployment.tools import environment, get, kubectl, run
+from tests.deployment.tools import get, kubectl, run
+from tests.e2e.typed import Shell, blocks, lines, told
 from tests.e2e.wps import until
-
-
-def blocks(text: str) -> list[str]:
-    """The shell blocks of a document."""
-    return re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S)
-
 
 DOCUMENT = REPOSITORY / "docs" / "getting-started.md"
 LAST_STEP = "## 7. Remove it"
-EXAMPLES = sorted(path.name for path in REPOSITORY.glob("examples/[0-9]*"))
+ELSEWHERE = {"13-process-by-configmap"}
+"""Examples that change the release; test_readme.py types them."""
+EXAMPLES = sorted({path.name for path in REPOSITORY.glob("examples/[0-9]*")} - ELSEWHERE)
+PAGES = ("configuration", "operations", "troubleshooting", "security")
+"""Whose shell blocks are commands of their own; the others' are typed as a whole."""
+
+
+def page(name: str) -> str:
+    """The text of a page."""
+    return (REPOSITORY / f"{name}.md").read_text()
+
+
+RESTART = "kubectl rollout restart deployment -n wps -l app.kubernetes.io/name=wpsjobs"
 COMMANDS = sorted(
     {
-        line
-        for name in ("troubleshooting", "security")
-        for block in blocks((REPOSITORY / "docs" / f"{name}.md").read_text())
-        for line in block.splitlines()
+        command
+        for name in ("README", *(f"docs/{name}" for name in ("kubectl", *PAGES)))
+        for command in [*told(page(name)), *(lines(page(name)) if name[5:] in PAGES else [])]
     }
+    # One is of a Job that is there only where it has failed; test_readme.py types the other.
+    - {"kubectl logs job/wpsjobs-migrate -n wps", RESTART}
 )
-CHANGES = re.compile("kubectl (patch|annotate|label|taint)|helm upgrade")
+CHANGES = re.compile(r"kubectl (patch|annotate|label|taint|delete|create)|helm upgrade")
 """What is only tried, so that commands do not depend on each other."""
+FAILED = "-- failed --"
 NAMESPACE, RELEASE = "getting-started", "wpsjobs"
 TYPED, ENDED = "-- typed --", "-- ended --"
-
-
-class Shell:
-    """One bash for all that is typed, so that variables and the tunnel live on."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.folder = folder
-        # Documents say python3; this is the one that has OWSLib.
-        path = f"{Path(sys.executable).parent}:{environment()['PATH']}"
-        own = {"WPS": f"http://localhost:{self.port}/ows", "PATH": path}
-        self._process = subprocess.Popen(
-            ["bash"],
-            cwd=folder,
-            env=environment() | own,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        # The tunnel holds the pipe open, so that the end of bash is no end of its output.
-        self._write(f"trap 'echo; echo \"{ENDED}\"' EXIT\nset -euo pipefail")
-
-    def type(self, document: str) -> str:
-        """Type the shell blocks of *document*; what they print is returned.
-
-        A command that fails ends the shell, and so the test.
-        """
-        assert self._process.stdout
-        script = "\n".join(blocks(document))
-        script = "\n".join(self.here(line) for line in script.splitlines())
-        self._write(f"{script}\necho; echo '{TYPED}'")
-        printed = []
-        for line in self._process.stdout:
-            if line.strip() == TYPED:
-                return "".join(printed)
-            if line.strip() == ENDED:
-                break
-            printed.append(line)
-        raise AssertionError(f"a command failed:\n{script}\n\n{''.join(printed)}")
-
-    def _write(self, text: str) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(f"{text}\n")
-        self._process.stdin.flush()
-
-    def close(self) -> None:
-        """End it, with what it has started."""
-        assert self._process.stdin
-        assert self._process.stdout
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        subprocess.run(["pkill", "-s", str(self._process.pid)], check=False)
-        self._process.wait(timeout=30)
-        self._process.stdout.close()
-
-    def here(self, line: str) -> str:
-        """*line* for this namespace and this port."""
-        line = line.replace("localhost:8000", f"localhost:{self.port}")
-        line = line.replace(" 8000:80", f" {self.port}:80")
-        # The custom resources are the cluster's, whoever installs them.
-        return line if "wpsjobs-crds" in line else re.sub(r"-n wps\b", f"-n {NAMESPACE}", line)
 
 
 def values(text: str) -> str:
@@ -139,7 +80,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell, s
     assert heading
     folder = tmp_path_factory.mktemp("started")
     (folder / "charts").symlink_to(REPOSITORY / "charts")
-    shell = Shell(folder)
+    shell = Shell(folder, NAMESPACE)
     (folder / "my-values.yaml").write_text(shell.here(values(text)))
     try:
         yield shell, shell.type(before)
@@ -176,20 +117,49 @@ def test_the_example_does_what_it_says(started: tuple[Shell, str], example: str)
     CHECKS[example](printed, here)
 
 
+@pytest.fixture(scope="module")
+def placeholders(started: tuple[Shell, str]) -> dict[str, str]:
+    """What stands here for the words in capitals."""
+    shell, _ = started
+    shell.type_lines("FAILED=$(kubectl wps submit Fail message=no)")
+    for module in sorted((REPOSITORY / "examples").glob("13-*/*.py")):
+        shutil.copy(module, shell.folder)
+    pod = get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=web")["items"][0]
+    return {
+        "wpsjob/NAME --for=condition=Failed": "wpsjob/$FAILED --for=condition=Failed",
+        "pod NAME": f"pod {pod['metadata']['name']}",
+        "NAMESPACE": NAMESPACE,
+        "NAME-ATTEMPT": "$JOB-1",
+        "NAME": "$JOB",
+        "NODE": get("nodes")["items"][0]["metadata"]["name"],
+    }
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_of_the_documents_can_be_typed(
-    started: tuple[Shell, str], command: str
+    started: tuple[Shell, str], placeholders: dict[str, str], command: str
 ) -> None:
     shell, _ = started
-    node = get("nodes")["items"][0]["metadata"]["name"]
-    line = command.replace("NAME", "$JOB").replace("NODE", node).partition(" | ")[0]
-    if CHANGES.match(line):
+    line = command.partition(" | ")[0]
+    for word, here in placeholders.items():
+        line = re.sub(rf"\b{word}\b", here, line)
+    if CHANGES.match(line) and "--dry-run" not in line:
         line += " --dry-run=server"
     if line.endswith("wpsjobs doctor"):
         # From its pod, the tunnel is not there.
-        assert "BAD  url_base" in shell.type(f"```sh\n{line} 2>&1 || true\n```")
+        assert "BAD  url_base" in shell.type_lines(f"{line} 2>&1 || true")
     else:
-        shell.type(f"```sh\n{line}\n```")
+        # The shell goes on, for the next command.
+        printed = shell.type_lines(f"{line} || echo '{FAILED}'")
+        assert FAILED not in printed, f"{line}\n{printed}"
+
+
+def test_the_session_with_kubectl_wps_can_be_typed(started: tuple[Shell, str]) -> None:
+    shell, _ = started
+    session = "\n".join(["(", *blocks(page("docs/kubectl")), ")"])  # its JOB is not ours
+    printed = shell.type_lines(session)
+    assert "Succeeded" in printed
+    assert gdal.Open(str(shell.folder / "ndvi.tif")).RasterCount == 1
 
 
 def _first(printed: str, _: Path) -> None:
