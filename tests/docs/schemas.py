@@ -33,7 +33,7 @@ def page(definition: Schema) -> str:
     for path, part in _objects("", schema):
         if path:
             parts.append(_section(path, part))
-    rules = [*_rules(schema)]
+    rules = dict.fromkeys(_rules(schema))  # the same words may stand at several fields
     if rules:
         parts.append("## What is refused\n\nThe API server answers a request in these words:")
         parts.append("\n".join(f"- {words}" for words in rules))
