@@ -31,6 +31,7 @@ KUBERNETES_PROGRAMS = (
 )
 _STAGED = re.compile(r"^\s*(?:replace\s+)?(k8s\.io/\S+)\s+=>\s+\./staging/", re.MULTILINE)
 _GO_DIRECTIVE = re.compile(r"^go\s+(\d+(?:\.\d+)*)", re.MULTILINE)
+_PROXY = "  Is the Go module proxy reachable? GOPROXY and GOFLAGS are your environment's."
 _GO_VERSION = re.compile(r"go(\d+(?:\.\d+)*)")
 
 
@@ -170,23 +171,36 @@ def _build(instance: Instance, target: Target) -> None:
     log.write_text("")
     for stale in (instance.cache / "tmp").glob(f"{target.name}-*"):  # of a build that was killed
         shutil.rmtree(stale, ignore_errors=True)
-    hint = "  Is the Go module proxy reachable? GOPROXY and GOFLAGS are your environment's."
     with _scratch(instance, target.name) as work:
         env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
         go = _go(instance, None)
         (work / "go.mod").write_text(f"module wpsjobs.test/{target.name}\n")
         module = f"{target.module}@{target.version}"
-        said = run([go, "mod", "download", "-json", module], env=env, cwd=work, hint=hint)
+        said = run([go, "mod", "download", "-json", module], env=env, cwd=work, hint=_PROXY)
         upstream = Path(json.loads(said)["GoMod"]).read_text()
         go = _go(instance, needed_go(upstream))
         (work / "go.mod").write_text(render_go_mod(target, upstream))
         wanted = [f"{package}@{target.version}" for package in target.packages.values()]
-        run([go, "get", "-tool", *wanted], env=env, cwd=work, log=log, hint=hint)
+        run([go, "get", "-tool", *wanted], env=env, cwd=work, log=log, hint=_PROXY)
         (work / "bin").mkdir()
         only = next(iter(target.packages)) if len(target.packages) == 1 else ""
         flags = ["-trimpath", "-ldflags", link_flags(target), "-o", f"{work}/bin/{only}"]
-        run([go, "build", *flags, *target.packages.values()], env=env, cwd=work, log=log, hint=hint)
+        run(
+            [go, "build", *flags, *target.packages.values()],
+            env=env,
+            cwd=work,
+            log=log,
+            hint=_PROXY,
+        )
         _install(work / "bin", target.directory(instance))
+
+
+def module_sources(instance: Instance, module: str) -> Path:
+    """The directory of a Go module's sources, `path@version`, fetched unless Go has them."""
+    with _scratch(instance, "module") as work:
+        command = [str(_go(instance, None)), "mod", "download", "-json", module]
+        said = run(command, env={**os.environ, "GOWORK": "off"}, cwd=work, hint=_PROXY)
+    return Path(json.loads(said)["Dir"])
 
 
 @contextmanager

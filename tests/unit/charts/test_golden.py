@@ -20,7 +20,7 @@ pytestmark = needs_helm
 
 GOLDEN = Path(__file__).with_name("golden")
 FOREIGN = {"ServiceMonitor"}
-"""Kinds whose definitions the test cluster lacks; test_monitoring.py looks at them."""
+"""Kinds whose definitions the test cluster lacks; tests/charts/test_monitoring.py brings them."""
 
 
 def stable(text: str) -> str:
