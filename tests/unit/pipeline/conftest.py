@@ -1,4 +1,4 @@
-"""The modules of the demonstration instance are found, and the pipeline's have Django's settings."""
+"""The demonstration instance is found, and the modules have Django's settings."""
 
 from tests.contract import instance
 

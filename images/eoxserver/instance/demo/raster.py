@@ -37,7 +37,7 @@ class Operation:
 
 
 def slope(raster: gdal.Dataset) -> Array:
-    """Degrees, by Horn's formula on 3 × 3 pixels, extrapolated at the edges of *raster*."""
+    """Degrees, by Horn's formula on 3 by 3 pixels, extrapolated at the edges of *raster*."""
     made = gdal.DEMProcessing("", raster, "slope", format="MEM", computeEdges=True)
     return made.ReadAsArray()
 
@@ -75,6 +75,22 @@ OPERATIONS: Mapping[str, Operation] = {
         ),
     ),
 }
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Columns and rows of a raster."""
+    raster = gdal.Open(str(path))
+    return raster.RasterXSize, raster.RasterYSize
+
+
+def degrees_of(raster: gdal.Dataset, window: Window) -> tuple[float, float, float, float]:
+    """West, south, east and north (WGS 84) of the pixels of *window*."""
+    to_degrees = gdal.Transformer(raster, None, ["DST_SRS=EPSG:4326"])
+    columns, rows = (window.left, window.right), (window.top, window.bottom)
+    corners = [(column, row) for column in columns for row in rows]
+    points, _ = to_degrees.TransformPoints(False, corners)
+    longitudes, latitudes = [point[0] for point in points], [point[1] for point in points]
+    return min(longitudes), min(latitudes), max(longitudes), max(latitudes)
 
 
 def compute_window(operation: Operation, source: Path, window: Window) -> Array:
