@@ -198,9 +198,7 @@ class Children:
         for pod in pods:
             self._pods.setdefault(_launch(pod.origin), []).append(pod)
 
-    def attempt(
-        self, uid: str, number: int, part: int | None = None, tried: int = 0
-    ) -> Attempt:
+    def attempt(self, uid: str, number: int, part: int | None = None, tried: int = 0) -> Attempt:
         """What there is of attempt *number* of the WpsJob with this *uid*, or of a part's."""
         key = (uid, number, part, tried)
         return Attempt(self._jobs.get(key), tuple(self._pods.get(key, ())))

@@ -220,9 +220,7 @@ def _attend(
         found.fields |= {"reason": Reason.CANNOT_START, "message": words}
 
 
-def _must_end(
-    view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan
-) -> str | None:
+def _must_end(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan) -> str | None:
     """Why the operator is to end the launch of a part, if it is."""
     pod = attempt.pod
     if pod is not None and pod.running:
@@ -317,9 +315,7 @@ def _released(parts: Parts, index: int) -> Parts:
     return replace(parts, running=parts.running - {index})
 
 
-def _end(
-    view: View, found: Survey, missing: PatchStatus | None, now: datetime
-) -> PatchStatus:
+def _end(view: View, found: Survey, missing: PatchStatus | None, now: datetime) -> PatchStatus:
     """The end of a fan-out none of whose parts runs any more."""
     job, parts = found.job, found.parts
     if parts.failed:
@@ -346,9 +342,7 @@ def _transition(found: Survey, first: Pod | None, now: datetime) -> PatchStatus 
         message += f" on node {first.node!r}" if first.node else ""
         started = {"startedAt": format_time(first.started_at or now)}
         entry = attempt_entry(job.status.attempts, job.status.attempt, started)
-        to = Transition(
-            Phase.STARTED, Reason.POD_RUNNING, message, {**started, "attempts": entry}
-        )
+        to = Transition(Phase.STARTED, Reason.POD_RUNNING, message, {**started, "attempts": entry})
         return transit(job, to, now)
     return suspension.of_launched(job, now)
 
@@ -428,8 +422,7 @@ def _manifests(
     view: View, job: WpsJob, parts: Parts, indexes: Sequence[int]
 ) -> list[Mapping[str, Any]]:
     return [
-        lifecycle.manifest(view, job, parts.attempt, index, parts.tries(index))
-        for index in indexes
+        lifecycle.manifest(view, job, parts.attempt, index, parts.tries(index)) for index in indexes
     ]
 
 

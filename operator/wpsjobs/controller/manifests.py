@@ -151,9 +151,7 @@ def _container(
     return container
 
 
-def _environment(
-    what: Assignment, queue: WpsQueue, process: WpsProcess
-) -> list[dict[str, Any]]:
+def _environment(what: Assignment, queue: WpsQueue, process: WpsProcess) -> list[dict[str, Any]]:
     job = what.job
     policy = Policy.resolve(job, process, queue)
     variables = {

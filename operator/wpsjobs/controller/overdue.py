@@ -39,9 +39,7 @@ def start(view: View, job: WpsJob, since: datetime | None, now: datetime, plan: 
     return left <= 0
 
 
-def run(
-    view: View, job: WpsJob, since: datetime | None, now: datetime, plan: Plan
-) -> str | None:
+def run(view: View, job: WpsJob, since: datetime | None, now: datetime, plan: Plan) -> str | None:
     """Why an attempt that runs *since* then is to be ended: the backstop of its timeout.
 
     A frozen attempt has all the time that it needs.

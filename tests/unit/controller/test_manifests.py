@@ -61,7 +61,8 @@ def test_the_template_is_not_changed_by_its_use() -> None:
 
 def test_two_attempts_of_a_wpsjob_differ_by_name_label_and_environment() -> None:
     first, second = (
-        kubernetes_job(Assignment(wpsjob("a"), number), queue(), process(), "worker") for number in (1, 2)
+        kubernetes_job(Assignment(wpsjob("a"), number), queue(), process(), "worker")
+        for number in (1, 2)
     )
     assert (first["metadata"]["name"], second["metadata"]["name"]) == ("a-1", "a-2")
     assert first["metadata"]["labels"][LABEL_WPSJOB] == "a"
