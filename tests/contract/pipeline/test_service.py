@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from demo.management.commands.demo_setup import Command
 from demo.tiles import TOWNS
 from django.core.management import call_command
-from django.db import connections
 from django.test import Client, override_settings
 
 from tests.contract.conftest import Wps, job_id, only_job
-from tests.contract.fakeapi import FakeApi, Job, Refusal
+from tests.contract.fakeapi import FakeApi, Refusal
+from tests.contract.pipeline.conftest import WHEN
 from wpsjobs.pipeline import service
 from wpsjobs.pipeline.board import Board
 from wpsjobs.pipeline.errors import UnknownError
@@ -24,35 +22,6 @@ from wpsjobs.pipeline.plans import Plan
 
 OLINDA, RECIFE = TOWNS
 TILES = OLINDA.grid.numbers()
-WHEN = "2026-01-31T09:30:00.000000Z"
-
-
-@pytest.fixture(scope="session")
-def towns() -> Iterator[None]:
-    """The tables, with the towns of the demonstration."""
-    call_command("migrate", "wpsjobs_pipeline", verbosity=0)
-    Command().add_towns()
-    yield
-    connections.close_all()
-
-
-def accepted(job: Job) -> Job:
-    """What the operator says of a new WpsJob."""
-    entry = {"time": WHEN, "phase": "Accepted", "message": "queued"}
-    return {
-        "phase": "Accepted",
-        "sequence": int(job["metadata"]["resourceVersion"]),
-        "acceptedAt": WHEN,
-        "history": [entry],
-    }
-
-
-@pytest.fixture
-def http(towns: None, api: FakeApi, backend: Any, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """A client of the service."""
-    api.on_created = accepted
-    monkeypatch.setattr(service, "_board", None)
-    return Client(raise_request_exception=False)
 
 
 def data(answer: Any, status: int = 200) -> Any:
@@ -372,10 +341,10 @@ def plan(town_id: int | None, tile_ids: Any) -> Plan:
         raise UnknownError("no town of that name")
     if town_id == 500:
         return Plan("Hillshade")
-    return Plan.of_tiles("Mosaic", tile_ids or [4281, 4282], town_id)
+    return Plan.of_tiles("Mosaic", tile_ids or [4281, 4282])
 
 
-@override_settings(WPSJOBS_PIPELINE_PLAN="tests.contract.test_pipeline.plan")
+@override_settings(WPSJOBS_PIPELINE_PLAN="tests.contract.pipeline.test_service.plan")
 def test_any_callable_may_replace_the_models(http: Client, api: FakeApi) -> None:
     job = start(http, town_id="3")
     assert [tile["tile_id"] for tile in job["tiles"]] == [4281, 4282]
