@@ -86,7 +86,7 @@
 {{- end }}
 
 {{- define "wpsjobs.testProcesses" -}}
-Echo Sleep Fail Crash Hog Digest Recorder
+Echo Sleep Fail Crash Hog Digest Tiles Recorder
 {{- end }}
 
 {{- define "wpsjobs.eoxserverConf" -}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import os
 import shutil
@@ -102,6 +103,12 @@ class ExecutionContext(ResponseContext):
         if self._shared is None:
             raise ContextError("only a process in parts has a shared directory")
         return str(self._shared)
+
+    def for_part(self, index: int, workspace: Path) -> ExecutionContext:
+        """That of a part which is executed in the same pod, in a working directory of its own."""
+        context = copy.copy(self)
+        context._part_index, context._workspace = index, workspace
+        return context
 
     @property
     def part_index(self) -> int | None:

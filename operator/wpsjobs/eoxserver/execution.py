@@ -10,6 +10,8 @@ import logging
 import os
 import signal
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wpsjobs.api.attempt import Environment, ExitCode, TerminationMessage
@@ -28,8 +30,6 @@ from wpsjobs.eoxserver.attempt import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from wpsjobs.eoxserver.channel import Channel
     from wpsjobs.eoxserver.config import Config
     from wpsjobs.eoxserver.requests import WpsRequest
@@ -327,12 +327,7 @@ class Execution:
 
         attempt = parts_of(self.job)
         if attempt is None:
-            texts = parts.partition(self._process, request)
-            results = []
-            for index, text in enumerate(texts):
-                self._report(SHARE_OF_PARTS * index // len(texts), f"part {index + 1}")
-                results.append(self._process.execute_part(text, context=self.context, **inputs))
-            return results
+            return self._execute_parts(parts.partition(self._process, request), inputs)
         try:
             return [
                 parts.read_result(self.storage.result_path(self.job.id, attempt, index), text)
@@ -344,6 +339,19 @@ class Execution:
                 f"{error} Raise spec.retries to have all parts executed again.",
                 locator="parts",
             ) from error
+
+    def _execute_parts(self, texts: list[str], inputs: dict[str, Any]) -> list[Any]:
+        """What the parts return, executed one after the other."""
+        results, workspace = [], self.context.workspace_path
+        for index, text in enumerate(texts):
+            percent = SHARE_OF_PARTS * index // len(texts)
+            self._report(percent, f"{index} of {len(texts)} parts are done")
+            with tempfile.TemporaryDirectory(dir=workspace) as directory:
+                os.chdir(directory)
+                context = self.context.for_part(index, Path(directory))
+                results.append(self._process.execute_part(text, context=context, **inputs))
+                os.chdir(workspace)
+        return results
 
     def _on_progress(self, percent: int, message: str) -> None:
         if not self._is_merging:

@@ -107,6 +107,7 @@ if os.environ.get("EOXS_TEST_PROCESSES") == "true":
         "demo.test_processes.Crash",
         "demo.test_processes.Hog",
         "demo.test_processes.Digest",
+        "demo.test_processes.Tiles",
         "demo.test_processes.Recorder",
     ]
 
