@@ -259,9 +259,8 @@ async function poll() {
 async function loadTowns() {
   for (const town of await ask("list_towns")) {
     towns.set(town.town_id, town.name);
-    for (const id of ["town", "filter-town"]) {
-      $(id).append(new Option(`${town.name} (${town.tile_ids.length} tiles)`, town.town_id));
-    }
+    $("town").append(new Option(`${town.name} (${town.tile_ids.length} tiles)`, town.town_id));
+    $("filter-town").append(new Option(town.name, town.town_id));
   }
   $("town").selectedIndex = towns.size ? 1 : 0;
   chooseTown();

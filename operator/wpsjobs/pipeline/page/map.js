@@ -5,6 +5,7 @@ const STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10
 const SCALES = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5];
 const METRES_PER_DEGREE = 111_320;
 const MARGIN = 0.08;
+const TOOLS_PIXELS = 130; // where no label goes, in the upper right
 
 function element(name, attributes = {}, parent = null) {
   const made = document.createElementNS(SVG, name);
@@ -28,6 +29,7 @@ export class TileMap {
   #svg; #lines; #picture; #tiles; #labels; #place; #scale;
   #home = null; // what fits all: [west, south, east, north]
   #view = null; // centre and degrees of latitude per pixel
+  #moved = false; // by hand: a change of size leaves the view
 
   constructor(figure) {
     this.#svg = element("svg", { role: "img", "aria-label": "Map of the tiles", tabindex: "0" }, figure);
@@ -52,7 +54,7 @@ export class TileMap {
     this.#scale = figure.appendChild(document.createElement("div"));
     this.#scale.className = "scale";
     this.#listen();
-    new ResizeObserver(() => this.#draw()).observe(this.#svg);
+    new ResizeObserver(() => (this.#moved ? this.#draw() : this.fit())).observe(this.#svg);
   }
 
   /** Tiles as {tile_id, state, bounds}; the view stays where the same area is shown again. */
@@ -91,6 +93,7 @@ export class TileMap {
   fit() {
     const { width, height } = this.#svg.getBoundingClientRect();
     if (!this.#home || !width || !height) return;
+    this.#moved = false;
     const [west, south, east, north] = this.#home;
     const latitude = (south + north) / 2;
     const shrink = Math.cos(latitude * Math.PI / 180);
@@ -101,6 +104,7 @@ export class TileMap {
 
   #zoom(factor) {
     if (!this.#view) return;
+    this.#moved = true;
     this.#view.unit = Math.min(Math.max(this.#view.unit * factor, 1e-7), 0.5);
     this.#draw();
   }
@@ -139,6 +143,7 @@ export class TileMap {
 
   #move(right, down) {
     if (!this.#view) return;
+    this.#moved = true;
     this.#view.longitude -= right * this.#view.unit / this.#shrink;
     this.#view.latitude += down * this.#view.unit;
     this.#draw();
@@ -179,7 +184,8 @@ export class TileMap {
     this.#labels.replaceChildren();
     const line = (attributes, words, label) => {
       element("line", { class: "line", ...attributes }, this.#lines);
-      element("text", label, this.#labels).textContent = words;
+      const hidden = label.x > box.width - TOOLS_PIXELS || (label.x === 5 && label.y < 28);
+      if (!hidden) element("text", label, this.#labels).textContent = words;
     };
     for (let index = Math.ceil(west / step); index * step <= east; index++) {
       const at = x(index * step).toFixed(2);
