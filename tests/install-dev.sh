@@ -10,6 +10,8 @@ python=$1 venv=$2
 packages=(python3-venv python3-gdal python3-numpy python3-psycopg2 gdal-bin libsqlite3-mod-spatialite)
 # A test of the charts starts a PostgreSQL with PostGIS of its own.
 packages+=(postgresql postgresql-postgis)
+# The pipeline's page is driven in a real browser; fonts come along only if they are asked for.
+packages+=(chromium chromium-driver fonts-dejavu-core)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

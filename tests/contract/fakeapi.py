@@ -186,6 +186,8 @@ class FakeApi:
 
     def _patch(self, name: str, subresource: str, body: Job) -> Job:
         job = copy.deepcopy(self.jobs[name])
+        if version := body.get("metadata", {}).get("resourceVersion"):
+            self._check(job, {"resourceVersion": version})
         part = "status" if subresource == "status" else "spec"
         job[part] = _merge(job.get(part, {}), body.get(part, {}))
         self.patches.append((name, body))
@@ -282,24 +284,22 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
 
 
 class Selection:
-    """A field selector: ``metadata.name=``, ``status.phase=``, or several ``status.phase!=``."""
+    """A field selector: ``path=value`` and ``path!=value``, all of which have to hold."""
 
     def __init__(self, selector: str, api: FakeApi) -> None:
-        parts = [part for part in selector.split(",") if part]
-        self._names = {p.split("=")[1] for p in parts if p.startswith("metadata.name=")}
-        self._phases = {p.split("=")[1] for p in parts if p.startswith("status.phase=")}
-        self._not_phases = {p.split("!=")[1] for p in parts if p.startswith("status.phase!=")}
+        parts = [part.partition("=") for part in selector.split(",") if part]
+        self._wanted = [
+            (path.removesuffix("!").split("."), value, not path.endswith("!"))
+            for path, _, value in parts
+        ]
         self._shown = {j["metadata"]["uid"] for j in list(api.jobs.values()) if self.has(j)}
 
     def has(self, job: Job) -> bool:
-        if self._names and job["metadata"]["name"] not in self._names:
-            return False
-        phase = job.get("status", {}).get("phase", "")
-        return phase not in self._not_phases and (not self._phases or phase in self._phases)
+        return all((_field(job, path) == value) is same for path, value, same in self._wanted)
 
     def told(self, kind: str, job: Job) -> str | None:
         """As what the event is told; an object that leaves the selection looks deleted."""
-        if not (self._names or self._phases or self._not_phases):
+        if not self._wanted:
             return kind
         uid = job["metadata"]["uid"]
         if kind != "DELETED" and self.has(job):
@@ -310,6 +310,13 @@ class Selection:
             self._shown.discard(uid)
             return "DELETED"
         return None
+
+
+def _field(job: Job, path: list[str]) -> str:
+    value: Any = job
+    for key in path:
+        value = value.get(key) or {}
+    return str(value or "")
 
 
 def make_job(name: str, status: Job | None = None, **spec: Any) -> Job:

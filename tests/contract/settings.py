@@ -7,6 +7,7 @@ from tests.contract.instance import work_directory
 PROJECT_DIR = str(work_directory())
 SECRET_KEY = "not a secret"
 ALLOWED_HOSTS = ["testserver"]
+WPSJOBS_PIPELINE = True
 EOXS_PROCESSES = [
     # Its place is taken by one that tells more, and within this process.
     *(path for path in EOXS_PROCESSES if not path.endswith(".Recorder")),  # noqa: F405

@@ -29,6 +29,16 @@
 {{- if .Values.eoxserver.testProcesses }}
 - {name: EOXS_TEST_PROCESSES, value: "true"}
 {{- end }}
+{{- with .Values.pipeline }}
+{{- if .enabled }}
+- {name: WPSJOBS_PIPELINE, value: "true"}
+- {name: WPSJOBS_PIPELINE_CHANGING_GETS, value: {{ .changingGets | quote }}}
+- {name: WPSJOBS_PIPELINE_PROCESSES, value: {{ join " " .processes | quote }}}
+{{- with .plan }}
+- {name: WPSJOBS_PIPELINE_PLAN, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
 - {name: HOME, value: /tmp}
 {{- with .Values.eoxserver.env }}
 {{ toYaml . }}
@@ -86,7 +96,7 @@
 {{- end }}
 
 {{- define "wpsjobs.testProcesses" -}}
-Echo Sleep Fail Crash Hog Digest Recorder
+Echo Sleep Fail Crash Hog Digest Tiles Recorder
 {{- end }}
 
 {{- define "wpsjobs.eoxserverConf" -}}

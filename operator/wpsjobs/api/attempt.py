@@ -96,6 +96,11 @@ class Environment:
     NAME = "WPSJOBS_NAME"
     """``metadata.name`` of the WpsJob."""
     ATTEMPT = "WPSJOBS_ATTEMPT"
+    PART = "WPSJOBS_PART"
+    """Index in ``spec.parts``, where the pod is to execute a part; its text stays in the WpsJob,
+    for Kubernetes would expand ``$(…)`` in it."""
+    TRY = "WPSJOBS_TRY"
+    """How often that part was launched before."""
     KUBERNETES_JOB = "WPSJOBS_KUBERNETES_JOB"
     """Name of the Kubernetes Job of this pod, to be compared with ``status.jobName``."""
     POD_NAME = "WPSJOBS_POD_NAME"

@@ -36,8 +36,9 @@ class CrashPoint(StrEnum):
 
 
 def is_here(point: CrashPoint, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the worker is to die at *point*: in the first attempt alone, so that a second ends.
+    """Whether the worker is to die at *point*: at the first try alone, so that a second one ends.
 
     How it dies is the caller's: no process can send SIGKILL to the first of its own container.
     """
-    return environ.get(VARIABLE) == point and environ.get(Environment.ATTEMPT) == "1"
+    is_first = environ.get(Environment.ATTEMPT) == "1" and environ.get(Environment.TRY, "0") == "0"
+    return environ.get(VARIABLE) == point and is_first

@@ -19,6 +19,10 @@ LABEL_WPSJOB_UID = f"{GROUP}/job-uid"
 """Its UID, for one of the same name may have been deleted before."""
 LABEL_QUEUE = f"{GROUP}/queue"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_PART = f"{GROUP}/part"
+"""Index in ``spec.parts``, where the object is of a part of a fan-out."""
+LABEL_TRY = f"{GROUP}/try"
+"""Which launch of that part it is, from 0."""
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "wpsjobs"
 
@@ -54,6 +58,16 @@ def resource_name(job_id: str) -> str:
     return "job-" + hashlib.sha256(job_id.encode()).hexdigest()[:32]
 
 
-def kubernetes_job_name(name: str, attempt: int) -> str:
-    """Name of the Kubernetes Job of the given attempt (from 1) of the WpsJob *name*."""
-    return f"{name}-{attempt}"
+def attempt_name(attempt: int, part: int | None = None, tried: int = 0) -> str:
+    """What tells the launches of one WpsJob apart: ``2``, for a part ``2-p13``, then ``2-p13-r1``.
+
+    *attempt* counts from 1, *part* is an index in ``spec.parts``, *tried* says how often that part
+    was launched before.
+    """
+    name = str(attempt) if part is None else f"{attempt}-p{part}"
+    return f"{name}-r{tried}" if tried else name
+
+
+def kubernetes_job_name(name: str, attempt: int, part: int | None = None, tried: int = 0) -> str:
+    """Name of the Kubernetes Job of such a launch of the WpsJob *name*."""
+    return f"{name}-{attempt_name(attempt, part, tried)}"

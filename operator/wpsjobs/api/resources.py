@@ -15,7 +15,8 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from wpsjobs.api.names import DEFAULT_QUEUE, DEFAULT_WPS_VERSION
-from wpsjobs.api.phases import DEFAULT_RESTART_ON, FINISHED, Cause, Phase
+from wpsjobs.api.parts import Parts
+from wpsjobs.api.phases import DEFAULT_RESTART_ON, FINISHED, LAUNCHED, Cause, Phase
 from wpsjobs.api.times import parse_time
 
 Raw = Mapping[str, Any]
@@ -230,10 +231,11 @@ class WpsJobStatus:
     attempts: tuple[Raw, ...] = ()
     history: tuple[Raw, ...] = ()
     conditions: tuple[Raw, ...] = ()
+    parts: Parts | None = None
 
     @classmethod
     def from_fields(cls, fields: _Fields) -> WpsJobStatus:
-        progress = fields.object("progress")
+        progress, parts = fields.object("progress"), fields.raw("parts")
         return cls(
             phase=fields.member("phase", Phase),
             reason=fields.text("reason"),
@@ -260,6 +262,7 @@ class WpsJobStatus:
             attempts=_mappings(fields.list("attempts")),
             history=_mappings(fields.list("history")),
             conditions=_mappings(fields.list("conditions")),
+            parts=Parts.from_raw(parts) if parts is not None else None,
         )
 
 
@@ -280,6 +283,22 @@ class WpsJob:
     def finished(self) -> bool:
         """Whether its phase is final (until ``spec.retries`` is raised)."""
         return self.status.phase in FINISHED
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether it is a fan-out that has been admitted and whose merge step has no slot yet."""
+        return (
+            self.status.parts is not None
+            and self.status.job_name is None
+            and self.status.scheduled_at is not None
+            and (self.status.phase in LAUNCHED or self.status.phase is Phase.PAUSED)
+        )
+
+    @property
+    def parts_done(self) -> bool:
+        """Whether nothing but the merge step is left, as in a WpsJob that is no fan-out."""
+        parts = self.status.parts
+        return not self.spec.parts or (parts is not None and parts.complete)
 
     @property
     def cancelled(self) -> bool:

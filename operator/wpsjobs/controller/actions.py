@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,17 +25,20 @@ class PatchStatus:
     job: WpsJob
     patch: Mapping[str, Any]
     milestone: Milestone | None = None
+    can_wait: bool = False
+    """Whether it may come a moment later, so that such patches are few."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Take the slot in the status first, then make the Kubernetes Job (write-ahead).
+    """Take the slots in the status first, then make the Kubernetes Jobs (write-ahead).
 
-    Without *admission* the slot had been taken before, by an operator that did not get further.
+    Without *admission* the slots had been taken before, by an operator that did not get further.
     """
 
     job: WpsJob
-    manifest: Mapping[str, Any]
+    manifests: Sequence[Mapping[str, Any]]
+    """One, or one for each part of a fan-out that begins."""
     admission: PatchStatus | None = None
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from wpsjobs.api.phases import Phase
 from wpsjobs.api.queueing import order
 from wpsjobs.api.resources import Limits, Policy, WpsJob, WpsProcess, WpsQueue
 from wpsjobs.api.times import later, parse_time
+from wpsjobs.controller.fanout import Turn, total_wanted
 from wpsjobs.controller.view import View, is_queued
 
 
@@ -22,6 +23,10 @@ class Verdicts:
     accepted: list[WpsJob] = field(default_factory=list)
     rejected: list[tuple[WpsJob, str]] = field(default_factory=list)
     """With the reason in words."""
+    slots: Counter[str] = field(default_factory=Counter)
+    """How many each fan-out gets, by its name."""
+    alone: bool = False
+    """Whether no more than one WpsJob waits for slots."""
     wake_in: float | None = None
     """Seconds until the pause before a relaunch ends."""
 
@@ -32,6 +37,7 @@ def judge(
     new: Sequence[WpsJob],
     now: datetime,
     *,
+    turns: Sequence[Turn] = (),
     arriving: Sequence[WpsJob] = (),
     settling: bool,
 ) -> Verdicts:
@@ -41,10 +47,11 @@ def judge(
     slot, for the writes can fail one by one; the next round counts what has become of them. While
     room is being made (*settling* says so, or something leaves the queue now), nobody is refused:
     the verdict is left to the next round. Those *arriving* are on their way into the queue.
+    *turns* are those of the fan-outs that have left it.
     """
     verdicts = Verdicts()
     queued = [job for job in view.of_queue(queue.metadata.name) if is_queued(job)]
-    slots = _Slots(view, queue)
+    line: list[WpsJob] = []
     for job in sorted([*queued, *new], key=order):
         is_new = job.status.phase is None
         if job.status.phase is Phase.PAUSED or job.cancelled or job.metadata.deleting:
@@ -54,16 +61,69 @@ def judge(
         pause = 0.0 if is_new else _pause(job, view.policy(job), now)
         if pause > 0:
             verdicts.wake_in = min(pause, verdicts.wake_in or pause)
-        elif (
-            not queue.suspend
-            and not job.spec.suspend
-            and job.metadata.name not in view.able_to_run
-            and slots.take(job)
-        ):
-            verdicts.admitted.append(job)
-            settling = settling or not is_new
+        elif not job.spec.suspend and job.metadata.name not in view.able_to_run:
+            line.append(job)
+    if not queue.suspend:
+        _share(verdicts, _Slots(view, queue), line, turns, now)
+    settling = settling or any(job.status.phase is not None for job in verdicts.admitted)
     _admit_to_queue(verdicts, queue, [*queued, *arriving], new, settling=settling)
     return verdicts
+
+
+def _share(
+    verdicts: Verdicts, slots: _Slots, line: list[WpsJob], turns: Sequence[Turn], now: datetime
+) -> None:
+    """Give slots to the WpsJobs in *line*, which hold none, and to fan-outs in their *turns*.
+
+    Where several fan-outs wait, one part is launched in a round: the next one's turn comes from
+    what has been written down.
+    """
+    turns = [turn for turn in turns if turn.wanted]
+    verdicts.alone = len(line) + len(turns) <= 1
+    for turn in turns:
+        # The slot of the last part passes on to the merge step, in one write.
+        if turn.merge and slots.take(turn.job, turn.freed):
+            verdicts.slots[turn.job.metadata.name] += 1
+    waiting = sorted((turn for turn in turns if not turn.merge), key=_turn)
+    several = len(waiting) + sum(not job.parts_done for job in line) > 1
+    launched = False
+    while line or waiting:
+        if waiting and (not line or _goes_first(waiting[0], line[0], now)):
+            turn = waiting.pop(0)
+        else:
+            job = line.pop(0)
+            turn = Turn(job, 1 if job.parts_done else total_wanted(job))
+        job, is_fanout = turn.job, not turn.job.parts_done
+        if is_fanout and several and launched:
+            return
+        if not slots.take(job, turn.freed if verdicts.alone else 0):
+            continue
+        if not job.in_parts and job.metadata.name not in verdicts.slots:
+            verdicts.admitted.append(job)
+        verdicts.slots[job.metadata.name] += 1
+        if is_fanout:
+            launched = True
+        if turn.wanted > 1 and not several:
+            waiting.append(replace(turn, wanted=turn.wanted - 1, holds=turn.holds + 1))
+
+
+def _turn(turn: Turn) -> tuple[int, datetime, int]:
+    """Whose turn it is among fan-outs: by priority, then who was served the longest ago."""
+    never = datetime.min.replace(tzinfo=UTC)
+    return -turn.job.spec.priority, turn.launched_at or never, turn.job.sequence
+
+
+def _goes_first(turn: Turn, job: WpsJob, now: datetime) -> bool:
+    """Whether the next part of a fan-out goes before *job*, which waits in the queue.
+
+    One that holds a slot lets it go first. One that holds none stands where a WpsJob would that
+    came when the fan-out was last served; else it could wait for ever behind new ones.
+    """
+    if turn.job.spec.priority != job.spec.priority:
+        return turn.job.spec.priority > job.spec.priority
+    if turn.holds or turn.launched_at is None or job.status.attempt:
+        return False
+    return turn.launched_at < (job.status.accepted_at or now)
 
 
 def _admit_to_queue(
@@ -103,14 +163,21 @@ class _Counts:
             self.of_owner[job.spec.owner.identity] += 1
 
     def exceeded(
-        self, job: WpsJob, limit: Callable[[Limits], int | None], queue: WpsQueue
+        self,
+        job: WpsJob,
+        limit: Callable[[Limits], int | None],
+        queue: WpsQueue,
+        credit: int = 0,
     ) -> str | None:
-        """Which of the queue's limits per process and owner *job* would exceed."""
+        """Which of the queue's limits per process and owner *job* would exceed.
+
+        Of what it has itself, as much as *credit* does not count.
+        """
         most = limit(queue.per_process)
-        if most is not None and self.of_process[job.spec.process] >= most:
+        if most is not None and self.of_process[job.spec.process] - credit >= most:
             return f"{most} for the process {job.spec.process}"
         most, owner = limit(queue.per_owner), job.spec.owner.identity
-        if most is not None and owner and self.of_owner[owner] >= most:
+        if most is not None and owner and self.of_owner[owner] - credit >= most:
             return f"{most} for the owner {owner}"
         return None
 
@@ -120,21 +187,24 @@ class _Slots:
 
     def __init__(self, view: View, queue: WpsQueue) -> None:
         held = view.held_slots(queue.metadata.name)
-        holders = [job for job in view.of_queue(queue.metadata.name) if job.metadata.name in held]
-        self._counts = _Counts(holders)
+        jobs = {job.metadata.name: job for job in view.of_queue(queue.metadata.name)}
+        self._counts = _Counts(jobs[name] for name, _ in held if name in jobs)
         # A pod of a WpsJob that is deleted holds a slot, too, though whose it was is forgotten.
         self._counts.total = len(held)
         self._queue = queue
         self._processes = view.processes
 
-    def take(self, job: WpsJob) -> bool:
-        """Give *job* a slot if there is one for it; another one does not wait behind it."""
+    def take(self, job: WpsJob, credit: int = 0) -> bool:
+        """Give *job* a slot if there is one for it; another one does not wait behind it.
+
+        *credit* is how many slots the write gives back that takes this one.
+        """
         process: WpsProcess | None = self._processes.get(job.spec.process)
         most = process.parallelism if process else None
         if (
-            self._counts.total >= self._queue.parallelism
-            or self._counts.exceeded(job, lambda limits: limits.parallelism, self._queue)
-            or (most is not None and self._counts.of_process[job.spec.process] >= most)
+            self._counts.total - credit >= self._queue.parallelism
+            or self._counts.exceeded(job, lambda limits: limits.parallelism, self._queue, credit)
+            or (most is not None and self._counts.of_process[job.spec.process] - credit >= most)
         ):
             return False
         self._counts.add(job)

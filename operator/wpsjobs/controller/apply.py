@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -40,6 +40,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds of pause after a failure: doubled from the first to the longest."""
 COUNTS_EVERY = 1.0
 """Seconds between two patches of the counts of a queue or process."""
+PARTS_EVERY = 1.0
+"""Seconds from a patch of a fan-out's status to one that can wait."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class Applier:
         self._refused: dict[str, _Refusal] = {}
         """Of what the API server refuses to have changed, by ``_target``."""
         self._counts_told_at: dict[str, float] = {}
+        self._parts_told_at: dict[str, float] = {}
+        """When the status of a fan-out was last patched, by its UID."""
+        self.lists_are_stale = False
+        """Whether there may be a Kubernetes Job that no list and no watch has told of."""
 
     async def make_certain(self) -> None:
         """Read the objects of which a write ended without an answer."""
@@ -85,8 +91,9 @@ class Applier:
             store.forget(metadata)
 
     def put_off(self, plan: Plan) -> None:
-        """Leave out of *plan* what was refused, or counts that were told, just before."""
+        """Leave out of *plan* what was refused, or counts and parts that were told, just before."""
         self._put_off_counts(plan)
+        self._put_off_parts(plan)
         self._put_off_refused(plan)
 
     async def apply(self, actions: Iterable[Action]) -> None:
@@ -98,7 +105,7 @@ class Applier:
         errors = []
         for action, result in zip(actions, results, strict=True):
             if isinstance(result, RefusedError):
-                self._note_refusal(action, result)
+                self._note_refusal(_target(action), result)
             elif isinstance(result, BaseException):
                 errors.append(result)
             else:
@@ -109,10 +116,9 @@ class Applier:
         if errors:
             raise errors[0]
 
-    def _note_refusal(self, action: Action, error: RefusedError) -> None:
+    def _note_refusal(self, target: str, error: RefusedError) -> None:
         """Let the object alone for a while: of a template, say, that is none, or for a quota."""
         metrics.API_ERRORS.labels(kind=type(error).__name__).inc()
-        target = _target(action)
         before = self._refused.get(target)
         pause = FIRST_PAUSE if before is None else min(LONGEST_PAUSE, before.pause * 2)
         self._refused[target] = _Refusal(pause, time.monotonic() + pause)
@@ -123,20 +129,43 @@ class Applier:
         now = time.monotonic()
         actions: list[Action] = []
         for action in plan.actions:
-            refusal = self._refused.get(_target(action))
-            if refusal is not None and refusal.until > now:
-                plan.wake(refusal.until - now)
-            else:
-                actions.append(action)
+            kept, left = self._not_refused(action, now)
+            if left > 0:
+                plan.wake(left)
+            if kept is not None:
+                actions.append(kept)
         plan.actions = actions
 
+    def _not_refused(self, action: Action, now: float) -> tuple[Action | None, float]:
+        """What of *action* was not refused just before, and seconds until all of it can be tried.
+
+        Of a fan-out whose parts are more than a quota allows, those that it allows go on.
+        """
+        left = self._refused_for(_target(action), now)
+        if left > 0 or not isinstance(action, Launch):
+            return (None if left > 0 else action), left
+        pauses = [self._refused_for(_manifest_target(one), now) for one in action.manifests]
+        left = max(pauses, default=0.0)
+        if left <= 0:
+            return action, 0.0
+        kept = [m for m, pause in zip(action.manifests, pauses, strict=True) if pause <= 0]
+        if not kept and action.admission is None:
+            return None, left
+        return replace(action, manifests=kept), left
+
+    def _refused_for(self, target: str, now: float) -> float:
+        """Seconds for which *target* is still let alone."""
+        refusal = self._refused.get(target)
+        return max(0.0, refusal.until - now) if refusal is not None else 0.0
+
     async def _carry_out(self, action: Action) -> None:
+        if isinstance(action, Launch):
+            await self._launch(action)
+            return
         async with self._writes:
             match action:
                 case PatchStatus():
                     await self._patch(action)
-                case Launch():
-                    await self._launch(action)
                 case DeleteKubernetesJob(job=metadata, why=why, ended=ended):
                     logger.info("deleting Kubernetes Job", job=metadata.key, why=why)
                     await self._delete(Kind.KUBERNETES_JOB, metadata, after_pods=not ended)
@@ -153,8 +182,10 @@ class Applier:
         metadata = action.job.metadata
         final = action.patch.get("phase") in list(FINISHED)
         admits = action.patch.get("phase") == Phase.SCHEDULED
+        merges = bool(action.job.spec.parts) and "jobName" in action.patch and not admits
         pass_by(CrashPoint.BEFORE_ADMISSION, admits)
         pass_by(CrashPoint.BEFORE_CONCLUSION, final)
+        pass_by(CrashPoint.BEFORE_MERGE, merges)
         try:
             raw = await self._writing(
                 Kind.WPSJOB,
@@ -169,6 +200,12 @@ class Applier:
             return False
         pass_by(CrashPoint.AFTER_ADMISSION, admits)
         pass_by(CrashPoint.AFTER_CONCLUSION, final)
+        pass_by(CrashPoint.AFTER_PARTS, "parts" in action.patch and not admits and not merges)
+        pass_by(CrashPoint.AFTER_MERGE, merges)
+        if action.job.spec.parts:
+            self._parts_told_at[metadata.uid] = time.monotonic()
+            if final:
+                del self._parts_told_at[metadata.uid]
         self._state.wpsjobs.put(raw)
         accounting.account(action)
         if action.milestone is not None:
@@ -176,16 +213,32 @@ class Applier:
         return True
 
     async def _launch(self, action: Launch) -> None:
-        if action.admission is None:
-            # The slot was taken long ago, perhaps by a WpsJob that is gone or dismissed by now.
-            metadata = action.job.metadata
-            await self.read(Kind.WPSJOB, metadata)
-            known = self._state.wpsjobs.get(metadata.name)
-            if known is None or known.metadata.resource_version != metadata.resource_version:
+        async with self._writes:
+            if action.admission is None:
+                # The slot was taken long ago, perhaps by a WpsJob that is gone or dismissed by now.
+                metadata = action.job.metadata
+                await self.read(Kind.WPSJOB, metadata)
+                known = self._state.wpsjobs.get(metadata.name)
+                if known is None or known.metadata.resource_version != metadata.resource_version:
+                    return
+            elif not await self._patch(action.admission):
                 return
-        elif not await self._patch(action.admission):
-            return
-        raw = await self._cluster.create_kubernetes_job(action.manifest)
+        results = await asyncio.gather(
+            *(self._create(manifest) for manifest in action.manifests), return_exceptions=True
+        )
+        for manifest, result in zip(action.manifests, results, strict=True):
+            if isinstance(result, RefusedError):
+                self._note_refusal(_manifest_target(manifest), result)
+            elif isinstance(result, BaseException):
+                # Whether it is there can be seen before a watch tells.
+                self.lists_are_stale = True
+                raise result
+            else:
+                self._refused.pop(_manifest_target(manifest), None)
+
+    async def _create(self, manifest: Mapping[str, Any]) -> None:
+        async with self._writes:
+            raw = await self._cluster.create_kubernetes_job(manifest)
         pass_by(CrashPoint.AFTER_CREATION)
         self._state.kubernetes_jobs.put(raw)
 
@@ -226,6 +279,20 @@ class Applier:
         del self._uncertain[kind, metadata.name]
         return result
 
+    def _put_off_parts(self, plan: Plan) -> None:
+        """Leave out of *plan* what can wait of fan-outs whose status was told just before."""
+        now = time.monotonic()
+        actions: list[Action] = []
+        for action in plan.actions:
+            patch = action.admission if isinstance(action, Launch) else action
+            if isinstance(patch, PatchStatus) and patch.can_wait:
+                told_at = self._parts_told_at.get(patch.job.metadata.uid, -1e9)
+                if told_at + PARTS_EVERY > now:
+                    plan.wake(told_at + PARTS_EVERY - now)
+                    continue
+            actions.append(action)
+        plan.actions = actions
+
     def _put_off_counts(self, plan: Plan) -> None:
         """Leave out of *plan* the counts that were told just before."""
         now = time.monotonic()
@@ -239,6 +306,11 @@ class Applier:
                     continue
             actions.append(action)
         plan.actions = actions
+
+
+def _manifest_target(manifest: Mapping[str, Any]) -> str:
+    metadata = manifest["metadata"]
+    return f"new {Kind.KUBERNETES_JOB} {metadata['namespace']}/{metadata['name']}"
 
 
 def _target(action: Action) -> str:

@@ -3,54 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from wpsjobs.api.names import kubernetes_job_name
 from wpsjobs.api.phases import FINISHED, Cause, Phase, Reason
 from wpsjobs.api.resources import Policy, WpsJob
-from wpsjobs.api.times import format_time
-from wpsjobs.controller import lifecycle, suspension
+from wpsjobs.api.times import format_time, parse_time
+from wpsjobs.controller import lifecycle, overdue, suspension
 from wpsjobs.controller.actions import Action, DeleteKubernetesJob, Launch, PatchStatus, Plan
 from wpsjobs.controller.children import Attempt, Pod
-from wpsjobs.controller.outcome import Outcome, outcome
+from wpsjobs.controller.outcome import NEVER_REPEATED, Outcome, outcome
+from wpsjobs.controller.overdue import BACKSTOP_SECONDS, MAX_UNCOUNTED
 from wpsjobs.controller.transitions import Transition, attempt_entry, transit
 from wpsjobs.controller.view import View
 
-MAX_UNCOUNTED = 10
-"""Relaunches after disruptions that do not count; one more is taken as a crash."""
-POD_NEWS_SECONDS = 5.0
-"""How far the news of a pod, which has the exit code, may lag behind that of its Kubernetes Job."""
-BACKSTOP_SECONDS = 60.0
-"""After its timeout, an attempt is ended by its own supervisor; as much later by the operator."""
-LOST_SECONDS = 10.0
-"""A pod that has not ended as long after its grace period is on a node that is not heard of."""
-
 _MARKS = frozenset({Reason.TIMEOUT, Reason.CANNOT_START})
 """Reasons for which the operator itself ends an attempt, marked in the attempt before it does."""
-_NEVER_REPEATED = frozenset({Reason.CLIENT_ERROR, Reason.BAD_REQUEST, Reason.CANNOT_START})
 
 
 def advance(view: View, job: WpsJob, now: datetime, plan: Plan) -> None:
     """Put the next step of a WpsJob that holds a slot into *plan*."""
     attempt = view.attempt(job)
-    unbegun = attempt.job is None and not attempt.pods and job.status.started_at is None
+    unbegun = attempt.job is None and not attempt.pods and _started_at(job) is None
     if unbegun and _mark(job) is None:
         plan.add(*_begin(view, job, now, plan))
-    elif not attempt.can_run and _pod_to_come(attempt, now) > 0:
-        plan.wake(_pod_to_come(attempt, now))
+    elif not attempt.can_run and overdue.pod_to_come(attempt, now) > 0:
+        plan.wake(overdue.pod_to_come(attempt, now))
     elif not attempt.can_run:
         plan.add(_conclude(view, job, attempt, now))
     else:
         plan.add(*_attend(view, job, attempt, now, plan))
 
 
-def _pod_to_come(attempt: Attempt, now: datetime) -> float:
-    """Seconds for which the pod of a failed Kubernetes Job may yet be heard of."""
-    job = attempt.job
-    if job is None or job.complete or job.finished_at is None or attempt.pods:
-        return 0.0
-    return POD_NEWS_SECONDS - (now - job.finished_at).total_seconds()
+def _started_at(job: WpsJob) -> datetime | None:
+    """When the pod of the current attempt began to run; that of a fan-out is its merge step's."""
+    if not job.spec.parts:
+        return job.status.started_at
+    entries = (e for e in job.status.attempts if e.get("number") == job.status.attempt)
+    try:
+        return parse_time(str(next(entries, {}).get("startedAt")))
+    except ValueError:
+        return None
 
 
 def _begin(view: View, job: WpsJob, now: datetime, plan: Plan) -> list[Action]:
@@ -70,7 +64,7 @@ def _begin(view: View, job: WpsJob, now: datetime, plan: Plan) -> list[Action]:
     if old is not None:
         why = "it belongs to a WpsJob of the same name that is deleted"
         return [] if old.metadata.deleting else [DeleteKubernetesJob(old.metadata, why)]
-    begin: list[Action] = [Launch(job, lifecycle.manifest(view, job, job.status.attempt))]
+    begin: list[Action] = [Launch(job, [lifecycle.manifest(view, job, job.status.attempt)])]
     return begin + _tell_late_start(job, view.refusals.get(job.metadata.uid))
 
 
@@ -80,7 +74,10 @@ def _attend(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan
     ending = _must_end(view, job, pod, now, plan)
     if ending is not None:
         return _end(job, attempt, *ending, now, plan)
-    if pod is not None and pod.running and job.status.phase is Phase.SCHEDULED:
+    is_new = job.status.phase is Phase.SCHEDULED or (
+        job.status.phase is Phase.STARTED and _started_at(job) is None
+    )
+    if pod is not None and pod.running and is_new:
         return [_start(job, pod, now)]
     paused = suspension.of_launched(job, now)
     if paused is not None:
@@ -140,11 +137,9 @@ def _start_overdue(
     view: View, job: WpsJob, pod: Pod | None, now: datetime, plan: Plan
 ) -> tuple[Reason, str] | None:
     queue, since = view.queues.get(job.spec.queue), job.status.scheduled_at
-    if since is None or queue is None or job.status.started_at is not None:
+    if queue is None or _started_at(job) is not None:
         return None
-    left = queue.start_deadline_seconds - (now - since).total_seconds()
-    if left > 0:
-        plan.wake(left)
+    if not overdue.start(view, job, since, now, plan):
         return None
     refusal = view.refusals.get(job.metadata.uid)
     why = pod.cannot_start if pod else refusal or "no pod was made for its Kubernetes Job"
@@ -156,19 +151,8 @@ def _start_overdue(
 
 
 def _run_overdue(view: View, job: WpsJob, now: datetime, plan: Plan) -> tuple[Reason, str] | None:
-    """The backstop of the timeout; a frozen attempt has all the time that it needs."""
-    if job.status.started_at is None or job.status.phase is Phase.PAUSED or job.spec.suspend:
-        return None
-    timeout = view.policy(job).timeout_seconds
-    ran = (now - job.status.started_at).total_seconds() - job.status.paused_seconds
-    left = timeout + BACKSTOP_SECONDS - ran
-    if left > 0:
-        plan.wake(left)
-        return None
-    return Reason.TIMEOUT, (
-        f"Attempt {job.status.attempt} ran for longer than its timeout of {timeout} s, "
-        "and its own supervisor did not end it"
-    )
+    why = overdue.run(view, job, _started_at(job), now, plan)
+    return (Reason.TIMEOUT, why) if why else None
 
 
 def _mark(job: WpsJob) -> Reason | None:
@@ -196,19 +180,9 @@ def _as_marked(job: WpsJob, end: Outcome) -> Outcome:
 
 def _await_end(job: WpsJob, pod: Pod | None, now: datetime, plan: Plan) -> list[Action]:
     """Wait for a pod that is being deleted; say so where it takes longer than it should."""
-    if pod is None or pod.metadata.deletion_due is None:
+    message = overdue.lost_pod(pod, now, plan) if pod else None
+    if message is None or job.status.reason == Reason.WAITING_FOR_POD:
         return []
-    lost_at = pod.metadata.deletion_due + timedelta(seconds=LOST_SECONDS)
-    if now < lost_at:
-        plan.wake((lost_at - now).total_seconds())
-        return []
-    if job.status.reason == Reason.WAITING_FOR_POD:
-        return []
-    message = (
-        f"Waiting for pod {pod.metadata.name!r} on node {pod.node!r} to end, as it may still write "
-        "to the shared volume; if the node is lost for good, delete the node, or taint it "
-        "node.kubernetes.io/out-of-service"
-    )
     return [PatchStatus(job, {"reason": Reason.WAITING_FOR_POD, "message": message})]
 
 
@@ -216,11 +190,13 @@ def _start(job: WpsJob, pod: Pod, now: datetime) -> PatchStatus:
     number = job.status.attempt
     started = format_time(pod.started_at or now)
     entry = {"podName": pod.metadata.name, "node": pod.node, "startedAt": started}
+    began = job.status.started_at
     fields = {
-        "startedAt": started,
+        "startedAt": format_time(began) if began else started,
         "attempts": attempt_entry(job.status.attempts, number, entry),
     }
-    message = f"Attempt {number} runs in pod {pod.metadata.name!r} on node {pod.node!r}"
+    what = "The merge step" if job.spec.parts else f"Attempt {number}"
+    message = f"{what} runs in pod {pod.metadata.name!r} on node {pod.node!r}"
     return transit(job, Transition(Phase.STARTED, Reason.POD_RUNNING, message, fields), now)
 
 
@@ -246,6 +222,8 @@ def _conclude(view: View, job: WpsJob, attempt: Attempt, now: datetime) -> Patch
     fields["restarts"] = job.status.restarts + (1 if counted else 0)
     # Progress is that of an attempt, and a worker checks that the current one is its own.
     fields |= {"jobName": None, "scheduledAt": None, "startedAt": None, "progress": None}
+    if job.spec.parts:
+        fields["progress"] = lifecycle.progress_of_parts(job, now)
     fields["pausedSeconds"] = None
     to = Transition(Phase.ACCEPTED, Reason.RELAUNCH, message, fields, "Relaunched")
     return transit(job, to, now)
@@ -254,7 +232,7 @@ def _conclude(view: View, job: WpsJob, attempt: Attempt, now: datetime) -> Patch
 def _relaunch(policy: Policy, job: WpsJob, end: Outcome) -> tuple[bool, str] | None:
     """Whether the failed attempt is repeated: (does it count, words), or None if it is not."""
     number = job.status.attempt
-    if end.reason in _NEVER_REPEATED:
+    if end.reason in NEVER_REPEATED:
         return None
     if not end.counted and _uncounted(job) < MAX_UNCOUNTED:
         return False, f"Attempt {number} is repeated, uncounted: {end.message}"
@@ -302,7 +280,7 @@ def _uncounted(job: WpsJob) -> int:
 
 
 def _final_words(policy: Policy, job: WpsJob, end: Outcome) -> str:
-    if end.reason in _NEVER_REPEATED | {Reason.PROCESS_ERROR}:
+    if end.reason in NEVER_REPEATED | {Reason.PROCESS_ERROR}:
         return end.message
     if policy.restart_limit and job.status.restarts >= policy.restart_limit:
         return f"{end.message} (given up after {job.status.restarts} restarts)"

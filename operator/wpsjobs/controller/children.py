@@ -9,7 +9,9 @@ from typing import Any
 
 from wpsjobs.api.names import (
     LABEL_ATTEMPT,
+    LABEL_PART,
     LABEL_QUEUE,
+    LABEL_TRY,
     LABEL_WPSJOB,
     LABEL_WPSJOB_UID,
     WORKER_CONTAINER,
@@ -33,6 +35,12 @@ _CANNOT_START = frozenset(
 """Reasons of a waiting container that mean more than "not yet"."""
 
 
+Unit = tuple[str, int | None]
+"""What holds one slot: a WpsJob by its name, or one part of it."""
+_Launch = tuple[str, int, int | None, int]
+"""UID of the WpsJob, attempt, part and how often that part was tried before."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Of which WpsJob an object is, as its labels say."""
@@ -41,6 +49,15 @@ class Origin:
     uid: str
     queue: str
     attempt: int
+    part: int | None = None
+    """Index of the part, where it is of one."""
+    tried: int = 0
+    """How often that part was launched before."""
+
+    @property
+    def unit(self) -> Unit:
+        """For what it holds a slot."""
+        return self.wpsjob, self.part
 
     @classmethod
     def from_labels(cls, labels: Mapping[str, str]) -> Origin:
@@ -50,6 +67,8 @@ class Origin:
             uid=labels[LABEL_WPSJOB_UID],
             queue=labels[LABEL_QUEUE],
             attempt=int(labels[LABEL_ATTEMPT]),
+            part=int(labels[LABEL_PART]) if LABEL_PART in labels else None,
+            tried=int(labels.get(LABEL_TRY, "0")),
         )
 
 
@@ -167,21 +186,21 @@ class Attempt:
 
 
 class Children:
-    """All Kubernetes Jobs and pods of a namespace's WpsJobs, by WpsJob and attempt."""
+    """All Kubernetes Jobs and pods of a namespace's WpsJobs, by WpsJob, attempt and part."""
 
     def __init__(self, jobs: Iterable[KubernetesJob], pods: Iterable[Pod]) -> None:
-        self._jobs: dict[tuple[str, int], KubernetesJob] = {}
-        self._pods: dict[tuple[str, int], list[Pod]] = {}
+        self._jobs: dict[_Launch, KubernetesJob] = {}
+        self._pods: dict[_Launch, list[Pod]] = {}
         self._by_name: dict[str, KubernetesJob] = {}
         for job in jobs:
-            self._jobs[job.origin.uid, job.origin.attempt] = job
+            self._jobs[_launch(job.origin)] = job
             self._by_name[job.metadata.name] = job
         for pod in pods:
-            self._pods.setdefault((pod.origin.uid, pod.origin.attempt), []).append(pod)
+            self._pods.setdefault(_launch(pod.origin), []).append(pod)
 
-    def attempt(self, uid: str, number: int) -> Attempt:
-        """What there is of attempt *number* of the WpsJob with this *uid*."""
-        key = (uid, number)
+    def attempt(self, uid: str, number: int, part: int | None = None, tried: int = 0) -> Attempt:
+        """What there is of attempt *number* of the WpsJob with this *uid*, or of a part's."""
+        key = (uid, number, part, tried)
         return Attempt(self._jobs.get(key), tuple(self._pods.get(key, ())))
 
     def job(self, name: str) -> KubernetesJob | None:
@@ -190,14 +209,18 @@ class Children:
 
     def able_to_run(self) -> Iterator[Origin]:
         """The attempts of which a pod runs or may still be made."""
-        for uid, number in self._jobs.keys() | self._pods.keys():
-            attempt = self.attempt(uid, number)
+        for key in self._jobs.keys() | self._pods.keys():
+            attempt = self.attempt(*key)
             if attempt.can_run:
                 yield attempt.job.origin if attempt.job else attempt.pods[0].origin
 
     def jobs(self) -> Iterable[KubernetesJob]:
         """All Kubernetes Jobs."""
         return self._jobs.values()
+
+
+def _launch(origin: Origin) -> _Launch:
+    return origin.uid, origin.attempt, origin.part, origin.tried
 
 
 def _time(text: str | None) -> datetime | None:

@@ -17,6 +17,11 @@ class CrashPoint(StrEnum):
     AFTER_CREATION = "after-creation"
     BEFORE_CONCLUSION = "before-conclusion"
     AFTER_CONCLUSION = "after-conclusion"
+    AFTER_PARTS = "after-parts"
+    """It stands in the status which parts of a fan-out have ended or are to begin."""
+    BEFORE_MERGE = "before-merge"
+    AFTER_MERGE = "after-merge"
+    """The slot of the merge step is taken."""
 
 
 def pass_by(point: CrashPoint, here: bool = True) -> None:

@@ -9,14 +9,15 @@ from typing import Any
 from wpsjobs.api.phases import Phase, Reason
 from wpsjobs.api.resources import Executor, WpsJob, WpsQueue
 from wpsjobs.api.times import format_time
-from wpsjobs.controller import admission, attempts, lifecycle, told
+from wpsjobs.controller import admission, attempts, fanout, lifecycle, told
 from wpsjobs.controller.actions import (
     Action,
     DeleteKubernetesJob,
     PatchStatus,
     Plan,
 )
-from wpsjobs.controller.view import View, holds_slot, is_queued
+from wpsjobs.controller.children import Origin
+from wpsjobs.controller.view import View, is_admitted, is_queued, units
 
 
 def decide(view: View, now: datetime) -> Plan:
@@ -28,17 +29,26 @@ def decide(view: View, now: datetime) -> Plan:
     """
     plan = Plan()
     new: list[WpsJob] = []
+    fanouts: list[fanout.Survey] = []
     for job in view.jobs:
         try:
-            _look_at(view, job, now, plan, new)
+            if job.in_parts and not job.metadata.deleting:
+                fanouts.append(fanout.survey(view, job, now, plan))
+            else:
+                _look_at(view, job, now, plan, new)
         except Exception as error:  # a status can be spoilt by hand in ways nobody thought of
             plan.problems.append((job, error))
     settling = any(isinstance(action, PatchStatus) for action in plan.actions)
     for queue in view.queues.values():
         if queue.executor is Executor.JOBS:
             mine = [job for job in new if job.spec.queue == queue.metadata.name]
-            _serve(view, queue, mine, now, plan, settling=settling)
+            its = [found for found in fanouts if found.job.spec.queue == queue.metadata.name]
+            _serve(view, queue, mine, its, now, plan, settling=settling)
         told.tell_queue(view, queue, now, plan)
+    for found in fanouts:
+        its_queue = view.queues.get(found.job.spec.queue)
+        if its_queue is None or its_queue.executor is not Executor.JOBS:
+            _go_on(view, found, 0, now, now, plan, alone=True)
     told.tell_processes(view, plan)
     _clean_up(view, now, plan)
     if view.next_expiry is not None:
@@ -58,7 +68,7 @@ def _look_at(view: View, job: WpsJob, now: datetime, plan: Plan, new: list[WpsJo
             plan.add(refusal)
     elif job.finished:
         _after_the_end(view, job, now, plan)
-    elif holds_slot(job):
+    elif is_admitted(job):
         attempts.advance(view, job, now, plan)
     else:
         plan.add(*lifecycle.wait(view, job, now))
@@ -69,15 +79,18 @@ def take_over(view: View, now: datetime) -> list[Action]:
 
     A Lease alone is no fence (invariant 9): a leader that was stopped between its look at the
     Lease and its write could admit a WpsJob long after another one has begun to. What holds a slot
-    is safe: its next steps are the same whoever takes them.
+    is safe: its next steps are the same whoever takes them. But a fan-out takes others.
     """
     actions: list[Action] = []
     for job in view.jobs:
-        if job.finished or holds_slot(job) or job.metadata.deleting:
+        if job.finished or (is_admitted(job) and not job.in_parts) or job.metadata.deleting:
             continue
-        if job.status.phase is None:
+        if job.in_parts:
+            words = f"The operator was replaced at {format_time(now)}; the parts go on"
+            patch: Mapping[str, Any] = {"message": words}
+        elif job.status.phase is None:
             # The stamp of its order, which its first transition would write anyway.
-            patch: Mapping[str, Any] = {"sequence": job.sequence}
+            patch = {"sequence": job.sequence}
         else:
             words = f"Waiting in the queue {job.spec.queue!r}"
             patch = {"message": f"{words}; the operator was replaced at {format_time(now)}"}
@@ -86,7 +99,14 @@ def take_over(view: View, now: datetime) -> list[Action]:
 
 
 def _serve(
-    view: View, queue: WpsQueue, new: list[WpsJob], now: datetime, plan: Plan, *, settling: bool
+    view: View,
+    queue: WpsQueue,
+    new: list[WpsJob],
+    fanouts: list[fanout.Survey],
+    now: datetime,
+    plan: Plan,
+    *,
+    settling: bool,
 ) -> None:
     # A relaunch or a retry that goes into the queue in this very round takes a place in it.
     arriving = [
@@ -97,18 +117,50 @@ def _serve(
         and action.patch.get("phase") == Phase.ACCEPTED
         and not is_queued(action.job)
     ]
-    verdicts = admission.judge(view, queue, new, now, arriving=arriving, settling=settling)
+    turns = [found.turn for found in fanouts]
+    verdicts = admission.judge(
+        view, queue, new, now, turns=turns, arriving=arriving, settling=settling
+    )
+    # Each launch of a part has a time of its own, by which fan-outs take turns.
+    last = (found.parts.launched_at for found in fanouts)
+    at = max([now, *(one + timedelta(microseconds=1) for one in last if one is not None)])
     for job in verdicts.admitted:
         try:
-            plan.add(lifecycle.launch(view, job, now))
+            if job.parts_done:
+                plan.add(lifecycle.launch(view, job, now))
+            else:
+                number = verdicts.slots[job.metadata.name]
+                plan.add(fanout.begin(view, job, number, at, now))
         except Exception as error:  # the template is free text, but for what the schema knows of it
             plan.problems.append((job, error))
+    for found in fanouts:
+        granted = verdicts.slots[found.job.metadata.name]
+        _go_on(view, found, granted, at, now, plan, alone=verdicts.alone)
     for job in verdicts.accepted:
         plan.add(lifecycle.accept(job, now))
     for job, why in verdicts.rejected:
         plan.add(lifecycle.finish(view, job, Phase.REJECTED, Reason.QUEUE_FULL, why, now))
     if verdicts.wake_in is not None:
         plan.wake(verdicts.wake_in)
+
+
+def _go_on(
+    view: View,
+    found: fanout.Survey,
+    granted: int,
+    at: datetime,
+    now: datetime,
+    plan: Plan,
+    *,
+    alone: bool,
+) -> None:
+    try:
+        action = fanout.act(view, found, granted, at, now, alone=alone)
+    except Exception as error:  # as above
+        plan.problems.append((found.job, error))
+        return
+    if action is not None:
+        plan.add(action)
 
 
 def _after_the_end(view: View, job: WpsJob, now: datetime, plan: Plan) -> None:
@@ -126,7 +178,7 @@ def _clean_up(view: View, now: datetime, plan: Plan) -> None:
         if not child.finished or child.finished_at is None or child.metadata.deleting:
             continue
         job = current.get(child.origin.uid)
-        if job is not None and holds_slot(job) and job.status.attempt == child.origin.attempt:
+        if job is not None and _is_current(job, child.origin):
             continue  # its end has not been read yet
         queue = view.queues.get(child.origin.queue)
         keep = timedelta(seconds=queue.keep_pods_seconds if queue else 0)
@@ -135,3 +187,12 @@ def _clean_up(view: View, now: datetime, plan: Plan) -> None:
             plan.add(DeleteKubernetesJob(child.metadata, "it was kept for long enough", ended=True))
         else:
             plan.wake(left)
+
+
+def _is_current(job: WpsJob, origin: Origin) -> bool:
+    """Whether *job* holds a slot for what is *origin*, or pauses after it (see ``fanout``)."""
+    if origin.part is None or not job.in_parts or job.status.parts is None:
+        return origin.unit in units(job) and job.status.attempt == origin.attempt
+    parts = job.status.parts
+    done = origin.part in parts.succeeded | parts.failed
+    return not done and origin.tried >= parts.tries(origin.part) - 1

@@ -12,7 +12,7 @@ from wpsjobs.api.resources import Policy, WpsJob
 from wpsjobs.api.times import format_time, later
 from wpsjobs.controller import suspension
 from wpsjobs.controller.actions import Action, DeleteWpsJob, Launch, PatchStatus, Plan
-from wpsjobs.controller.manifests import kubernetes_job
+from wpsjobs.controller.manifests import Assignment, kubernetes_job
 from wpsjobs.controller.transitions import Transition, attempt_entry, transit
 from wpsjobs.controller.view import View
 
@@ -28,10 +28,6 @@ def refuse_at_sight(view: View, job: WpsJob, now: datetime) -> PatchStatus | Non
             f"{format_time(job.spec.accept_before)} that the service is busy"
         )
         return finish(view, job, Phase.REJECTED, Reason.TOO_LATE, message, now)
-    if job.spec.parts:
-        # Run as one, it would end with a result that nobody asked for.
-        message = "This operator runs no fan-outs; submit the Execute without spec.parts"
-        return finish(view, job, Phase.FAILED, Reason.BAD_REQUEST, message, now)
     return refuse_unknown(view, job, now)
 
 
@@ -91,7 +87,7 @@ def _tell_what_is_missing(view: View, job: WpsJob) -> list[Action]:
 
 
 def launch(view: View, job: WpsJob, now: datetime) -> Launch:
-    """Give *job* a slot and make the Kubernetes Job of its next attempt."""
+    """Give *job* a slot and make the Kubernetes Job of its next attempt (a fan-out's merge)."""
     number = job.status.attempt + 1
     name = kubernetes_job_name(job.metadata.name, number)
     fields: dict[str, Any] = {
@@ -103,11 +99,13 @@ def launch(view: View, job: WpsJob, now: datetime) -> Launch:
         "pausedSeconds": None,
         "attempts": attempt_entry(job.status.attempts, number, {"jobName": name}),
     }
+    if job.spec.parts:
+        fields["progress"] = progress_of_parts(job, now)
     if job.status.accepted_at is None:
         fields["acceptedAt"] = format_time(now)
     message = f"Attempt {number} is being started as Kubernetes Job {name!r}"
     admission = transit(job, Transition(Phase.SCHEDULED, Reason.ADMITTED, message, fields), now)
-    return Launch(job, manifest(view, job, number), admission)
+    return Launch(job, [manifest(view, job, number)], admission)
 
 
 def retry(job: WpsJob, now: datetime) -> PatchStatus:
@@ -121,6 +119,8 @@ def retry(job: WpsJob, now: datetime) -> PatchStatus:
         "finishedAt": None,
         "expiresAt": None,
         "progress": None,
+        # What the parts left on the volume was removed at the end, so that all of them run anew.
+        "parts": None,
         "acceptedAt": format_time(job.status.accepted_at or now),
     }
     message = f"Put back into the queue {job.spec.queue!r} as asked (retry {job.spec.retries})"
@@ -165,10 +165,25 @@ def finish(
     return transit(job, Transition(phase, reason, message, fields), now)
 
 
-def manifest(view: View, job: WpsJob, number: int) -> dict[str, Any]:
-    """The Kubernetes Job of attempt *number* of *job*."""
+def manifest(
+    view: View, job: WpsJob, number: int, part: int | None = None, tried: int = 0
+) -> dict[str, Any]:
+    """The Kubernetes Job of attempt *number* of *job*, or of a part in it."""
     queue, process = view.queues[job.spec.queue], view.processes[job.spec.process]
-    return kubernetes_job(job, number, queue, process, view.worker_service_account)
+    what = Assignment(job, number, part, tried)
+    return kubernetes_job(what, queue, process, view.worker_service_account)
+
+
+def progress_of_parts(job: WpsJob, now: datetime) -> dict[str, Any]:
+    """``status.progress`` of a fan-out but for its merge step."""
+    parts = job.status.parts
+    done, total = (len(parts.succeeded), parts.total) if parts else (0, len(job.spec.parts))
+    return {
+        "percent": parts.percent if parts else 0,
+        "message": f"{done} of {total} parts are done",
+        "finalising": False,
+        "updatedAt": format_time(now),
+    }
 
 
 def _choice(kind: str, names: Any) -> str:

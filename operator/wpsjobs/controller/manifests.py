@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 from wpsjobs.api.attempt import TERMINATION_LOG, Environment
@@ -10,7 +11,9 @@ from wpsjobs.api.names import (
     API_VERSION,
     LABEL_ATTEMPT,
     LABEL_MANAGED_BY,
+    LABEL_PART,
     LABEL_QUEUE,
+    LABEL_TRY,
     LABEL_WPSJOB,
     LABEL_WPSJOB_UID,
     MANAGED_BY,
@@ -25,33 +28,53 @@ GRACE_SECONDS = 30
 """For the process to end after SIGTERM, where the template does not say."""
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """What a Kubernetes Job is to do."""
+
+    job: WpsJob
+    attempt: int
+    """From 1."""
+    part: int | None = None
+    """Index of the part, where it is not to do the whole."""
+    tried: int = 0
+    """How often that part was launched before."""
+
+    @property
+    def name(self) -> str:
+        """Name of the Kubernetes Job."""
+        return kubernetes_job_name(self.job.metadata.name, self.attempt, self.part, self.tried)
+
+
 def kubernetes_job(
-    job: WpsJob,
-    attempt: int,
+    what: Assignment,
     queue: WpsQueue,
     process: WpsProcess,
     service_account: str,
 ) -> dict[str, Any]:
-    """The manifest of attempt number *attempt* (from 1) of *job*.
+    """The manifest of an attempt of a WpsJob, or of a part of it.
 
     The template of *queue* gives the image, the volumes and the rest of the pod; *process* adds its
     resources, environment and node selector. Command, service account and restart policy are the
     operator's, whatever the template says.
     """
+    job = what.job
     labels = {
         LABEL_MANAGED_BY: MANAGED_BY,
         LABEL_WPSJOB: job.metadata.name,
         LABEL_WPSJOB_UID: job.metadata.uid,
         LABEL_QUEUE: queue.metadata.name,
-        LABEL_ATTEMPT: str(attempt),
+        LABEL_ATTEMPT: str(what.attempt),
     }
+    if what.part is not None:
+        labels |= {LABEL_PART: str(what.part), LABEL_TRY: str(what.tried)}
     template = copy.deepcopy(dict(queue.template))
     template_metadata = dict(template.get("metadata") or {})
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": kubernetes_job_name(job.metadata.name, attempt),
+            "name": what.name,
             "namespace": job.metadata.namespace,
             "labels": labels,
             "ownerReferences": [_owner(job)],
@@ -68,7 +91,7 @@ def kubernetes_job(
                     "labels": {**(template_metadata.get("labels") or {}), **labels},
                 },
                 "spec": _pod_spec(
-                    dict(template.get("spec") or {}), job, attempt, queue, process, service_account
+                    dict(template.get("spec") or {}), what, queue, process, service_account
                 ),
             },
         },
@@ -88,8 +111,7 @@ def _owner(job: WpsJob) -> dict[str, Any]:
 
 def _pod_spec(
     spec: dict[str, Any],
-    job: WpsJob,
-    attempt: int,
+    what: Assignment,
     queue: WpsQueue,
     process: WpsProcess,
     service_account: str,
@@ -97,7 +119,7 @@ def _pod_spec(
     containers: list[dict[str, Any]] = list(spec.get("containers") or [{"name": WORKER_CONTAINER}])
     names = [container.get("name") for container in containers]
     index = names.index(WORKER_CONTAINER) if WORKER_CONTAINER in names else 0
-    containers[index] = _container(containers[index], job, attempt, queue, process)
+    containers[index] = _container(containers[index], what, queue, process)
     spec["containers"] = containers
     spec["restartPolicy"] = "Never"
     spec["serviceAccountName"] = service_account
@@ -109,9 +131,9 @@ def _pod_spec(
 
 
 def _container(
-    container: dict[str, Any], job: WpsJob, attempt: int, queue: WpsQueue, process: WpsProcess
+    container: dict[str, Any], what: Assignment, queue: WpsQueue, process: WpsProcess
 ) -> dict[str, Any]:
-    ours = _environment(job, attempt, queue, process)
+    ours = _environment(what, queue, process)
     names = {variable["name"] for variable in ours} | {v.get("name") for v in process.env}
     inherited = [v for v in container.get("env") or [] if v.get("name") not in names]
     of_process = [dict(v) for v in process.env if v.get("name") not in {o["name"] for o in ours}]
@@ -129,19 +151,20 @@ def _container(
     return container
 
 
-def _environment(
-    job: WpsJob, attempt: int, queue: WpsQueue, process: WpsProcess
-) -> list[dict[str, Any]]:
+def _environment(what: Assignment, queue: WpsQueue, process: WpsProcess) -> list[dict[str, Any]]:
+    job = what.job
     policy = Policy.resolve(job, process, queue)
     variables = {
         Environment.NAMESPACE: job.metadata.namespace,
         Environment.NAME: job.metadata.name,
-        Environment.ATTEMPT: str(attempt),
-        Environment.KUBERNETES_JOB: kubernetes_job_name(job.metadata.name, attempt),
+        Environment.ATTEMPT: str(what.attempt),
+        Environment.KUBERNETES_JOB: what.name,
         Environment.TIMEOUT_SECONDS: str(policy.timeout_seconds),
         Environment.KEEP_LOGS: "true" if queue.keep_logs else "false",
         Environment.HANDLER: process.handler or "",
     }
+    if what.part is not None:
+        variables |= {Environment.PART: str(what.part), Environment.TRY: str(what.tried)}
     return [
         *({"name": name, "value": value} for name, value in variables.items()),
         {

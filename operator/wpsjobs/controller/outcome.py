@@ -9,6 +9,8 @@ from wpsjobs.api.phases import Cause, Reason
 from wpsjobs.controller.children import Attempt, Pod
 
 _NO_MEMORY = "The process needed more memory than its limit allows"
+NEVER_REPEATED = frozenset({Reason.CLIENT_ERROR, Reason.BAD_REQUEST, Reason.CANNOT_START})
+"""Reasons of ends that another attempt would not better."""
 BY_KUBELET = "TerminationByKubelet"
 """Reason of a disruption that is the pod's own doing (it used more than the node could give)."""
 

@@ -152,8 +152,10 @@ class Served:
 
     async def _observe(self) -> None:
         now = time.monotonic()
-        if self.listed_at is None or now - self.listed_at >= self._settings.list_seconds:
+        age = now - self.listed_at if self.listed_at is not None else float("inf")
+        if age >= self._settings.list_seconds or self._applier.lists_are_stale:
             await self._list()
+            self._applier.lists_are_stale = False
         if self._rested and (
             self._finished_listed_at is None
             or now - self._finished_listed_at >= self._settings.finished_list_seconds

@@ -176,13 +176,11 @@ class NamespaceState:
 
     def _pods(self) -> list[Pod]:
         """The pods that there are, and those gone ones whose attempts are not concluded."""
-        current = {
-            (job.metadata.uid, job.status.attempt) for job in self._shelf.out() if not job.finished
-        }
+        current = {job.metadata.uid: job for job in self._shelf.out() if not job.finished}
         self._gone_pods = {
             uid: pod
             for uid, pod in self._gone_pods.items()
-            if (pod.origin.uid, pod.origin.attempt) in current
+            if pod.origin.uid in current and _is_current(pod, current[pod.origin.uid])
         }
         pods = [*self.pods.values(), *self._gone_pods.values()]
         return [
@@ -207,3 +205,11 @@ class NamespaceState:
             job_counts=dict(self._shelf.counts) if self.finished_known else None,
         )
         return replace(view, next_expiry=self._shelf.put_back(view, now))
+
+
+def _is_current(pod: Pod, job: WpsJob) -> bool:
+    """Whether *pod* is of the current attempt of *job*, or of a part that runs."""
+    if pod.origin.attempt != job.status.attempt:
+        return False
+    parts = job.status.parts
+    return pod.origin.part is None or (parts is not None and pod.origin.part in parts.running)

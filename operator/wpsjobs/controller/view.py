@@ -9,7 +9,7 @@ from functools import cached_property
 
 from wpsjobs.api.phases import LAUNCHED, Phase
 from wpsjobs.api.resources import Policy, WpsJob, WpsProcess, WpsQueue
-from wpsjobs.controller.children import Attempt, Children
+from wpsjobs.controller.children import Attempt, Children, Unit
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,29 @@ class View:
         """What there is of the current attempt of *job*."""
         return self.children.attempt(job.metadata.uid, job.status.attempt)
 
+    def part(self, job: WpsJob, index: int) -> Attempt:
+        """What there is of the current launch of part *index* of *job*."""
+        parts = job.status.parts
+        if parts is None:
+            return Attempt(None, ())
+        return self.children.attempt(job.metadata.uid, parts.attempt, index, parts.tries(index))
+
     @cached_property
     def able_to_run(self) -> Mapping[str, str]:
         """The queue of each WpsJob, by name, of which a pod runs or may still be made."""
-        return {origin.wpsjob: origin.queue for origin in self.children.able_to_run()}
+        return {name: queue for (name, _), queue in self._units_able_to_run.items()}
 
-    def held_slots(self, queue: str) -> set[str]:
-        """Names of the WpsJobs that hold a slot of *queue* (invariant 2).
+    @cached_property
+    def _units_able_to_run(self) -> Mapping[Unit, str]:
+        return {origin.unit: origin.queue for origin in self.children.able_to_run()}
+
+    def held_slots(self, queue: str) -> set[Unit]:
+        """What holds a slot of *queue* each: WpsJobs and parts of them (invariant 2).
 
         By the status, or by a pod that can run, be it of a WpsJob that is deleted.
         """
-        held = {job.metadata.name for job in self.of_queue(queue) if holds_slot(job)}
-        held |= {name for name, of_queue in self.able_to_run.items() if of_queue == queue}
+        held = {unit for job in self.of_queue(queue) for unit in units(job)}
+        held |= {unit for unit, of_queue in self._units_able_to_run.items() if of_queue == queue}
         return held
 
     def of_queue(self, queue: str) -> Sequence[WpsJob]:
@@ -67,15 +78,22 @@ class View:
         return by_queue
 
 
-def holds_slot(job: WpsJob) -> bool:
-    """Whether the status of *job* says that it is admitted; a frozen one keeps its slot."""
+def units(job: WpsJob) -> set[Unit]:
+    """For what the status of *job* says that slots are held; what is frozen keeps its own."""
+    if job.in_parts and job.status.parts is not None:
+        return {(job.metadata.name, index) for index in job.status.parts.running}
+    return {(job.metadata.name, None)} if is_admitted(job) else set()
+
+
+def is_admitted(job: WpsJob) -> bool:
+    """Whether the status of *job* says that it has left the queue and not ended."""
     return job.status.phase in LAUNCHED or (
-        job.status.phase is Phase.PAUSED and job.status.job_name is not None
+        job.status.phase is Phase.PAUSED and (job.status.job_name is not None or job.in_parts)
     )
 
 
 def is_queued(job: WpsJob) -> bool:
     """Whether *job* counts to ``maxQueued``; one that is paused before its start does."""
     return job.status.phase is Phase.ACCEPTED or (
-        job.status.phase is Phase.PAUSED and job.status.job_name is None
+        job.status.phase is Phase.PAUSED and not is_admitted(job)
     )

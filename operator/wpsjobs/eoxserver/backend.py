@@ -21,7 +21,16 @@ from eoxserver.services.ows.wps.v10.execute_util import parse_params
 from wpsjobs.api.names import DEFAULT_WPS_VERSION, is_valid_job_id, resource_name
 from wpsjobs.api.phases import Phase
 from wpsjobs.api.resources import WpsJob
-from wpsjobs.eoxserver import callbacks, config, crashpoints, jobs, logs, multipart, processes
+from wpsjobs.eoxserver import (
+    callbacks,
+    config,
+    crashpoints,
+    jobs,
+    logs,
+    multipart,
+    parts,
+    processes,
+)
 from wpsjobs.eoxserver.client import Cluster, ClusterError, NotFoundError
 from wpsjobs.eoxserver.context import JobContext, ResponseContext
 from wpsjobs.eoxserver.crashpoints import CrashPoint
@@ -103,6 +112,8 @@ class WpsJobBackend(AsyncBackendInterface):  # type: ignore[misc]  # EOxServer h
             "queue": self._config.queue,
             "responseUrl": self.get_response_url(submission.job_id),
         }
+        if found := parts.partition(process, request):
+            spec["parts"] = found
         if owner := owner_of(kwargs.get("request")):
             spec["owner"] = owner
         submission.run(spec, deadline)

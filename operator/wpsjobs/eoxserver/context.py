@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import os
 import shutil
@@ -78,8 +79,11 @@ class ExecutionContext(ResponseContext):
         workspace: Path,
         publication: Publication,
         on_progress: Callable[[int, str], None],
+        shared: Path | None = None,
+        part_index: int | None = None,
     ) -> None:
         super().__init__(identifier, f"{publication.url}/{RESPONSE}")
+        self._shared, self._part_index = shared, part_index
         self._workspace = workspace
         self._publication = publication
         self._on_progress = on_progress
@@ -89,6 +93,27 @@ class ExecutionContext(ResponseContext):
     def workspace_path(self) -> str:
         """The working directory of this attempt, and the current one."""
         return str(self._workspace)
+
+    @property
+    def shared_path(self) -> str:
+        """The directory that the parts of a job and its merge step share.
+
+        Raises ContextError where the process is not one in parts.
+        """
+        if self._shared is None:
+            raise ContextError("only a process in parts has a shared directory")
+        return str(self._shared)
+
+    def for_part(self, index: int, workspace: Path) -> ExecutionContext:
+        """That of a part which is executed in the same pod, in a working directory of its own."""
+        context = copy.copy(self)
+        context._part_index, context._workspace = index, workspace
+        return context
+
+    @property
+    def part_index(self) -> int | None:
+        """Which part is executed, from 0; None in the merge step."""
+        return self._part_index
 
     def publish(self, path: str | os.PathLike[str]) -> tuple[str, str]:
         """Move the regular file *path* of the workspace to the published directory.

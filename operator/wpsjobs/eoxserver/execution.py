@@ -10,17 +10,26 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wpsjobs.api.attempt import Environment, ExitCode, TerminationMessage
 from wpsjobs.api.crashpoints import CrashPoint, is_here
+from wpsjobs.api.parts import SHARE_OF_PARTS
 from wpsjobs.api.request import ExecuteRequest, RequestError
 from wpsjobs.api.resources import WpsJob
+from wpsjobs.eoxserver.attempt import (
+    SUCCEEDED,
+    AttemptError,
+    End,
+    Part,
+    class_of,
+    parts_of,
+    termination_of,
+)
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from wpsjobs.eoxserver.channel import Channel
     from wpsjobs.eoxserver.config import Config
     from wpsjobs.eoxserver.requests import WpsRequest
@@ -30,25 +39,6 @@ if TYPE_CHECKING:
 def _logger() -> logging.Logger:
     """Not made before Django has configured logging, which switches off what is there already."""
     return logging.getLogger("wpsjobs.execution")
-
-
-@dataclass(frozen=True)
-class End:
-    """How the attempt ended."""
-
-    code: ExitCode
-    termination: TerminationMessage
-
-
-class AttemptError(Exception):
-    """The attempt ends here, for a reason that is not the process's."""
-
-    def __init__(self, code: ExitCode, message: str, *, locator: str | None = None) -> None:
-        super().__init__(message)
-        self.end = End(code, TerminationMessage(message, locator=locator))
-
-
-SUCCEEDED = End(ExitCode.SUCCEEDED, TerminationMessage("The process ended successfully."))
 
 
 def main() -> int:
@@ -87,7 +77,7 @@ def _run(channel: Channel) -> End:
         _logger().exception("the instance does not start")
         return End(
             ExitCode.CRASHED,
-            TerminationMessage(f"The instance does not start: {error}", locator=_class_of(error)),
+            TerminationMessage(f"The instance does not start: {error}", locator=class_of(error)),
         )
     gc.freeze()
     gc.enable()
@@ -112,6 +102,7 @@ class Attempt:
         self._channel, self._config, self._raw = channel, loaded, raw
         self._job = WpsJob.from_raw(raw)
         self._number = number
+        self._part = Part.assigned(self._job)
         self._storage = Storage(loaded.path_temp, loaded.path_perm, loaded.path_task)
 
     def run(self) -> End:
@@ -119,17 +110,18 @@ class Attempt:
         from wpsjobs.eoxserver import processes  # noqa: PLC0415
 
         is_new = self._claim_directories()
-        if self._is_already_final():
+        if self._part is None and self._is_already_final():
             self._storage.wipe_workspace(self._job.id)
             return SUCCEEDED
-        workspace = self._storage.begin(self._job.id, self._number)
+        name = self._part.name if self._part else str(self._number)
+        workspace = self._storage.begin(self._job.id, name, parts_of=parts_of(self._job))
         if workspace is None:
             raise AttemptError(
                 ExitCode.SUPERSEDED,
-                f"Another pod has begun the attempt {self._number} of {self._job.id}.",
+                f"Another pod has begun the attempt {name} of {self._job.id}.",
             )
         if os.environ.get(Environment.KEEP_LOGS) == "true":
-            self._channel.log_to(str(self._storage.log_path(self._job.id, self._number)))
+            self._channel.log_to(str(self._storage.log_path(self._job.id, name)))
         process = processes.find(self._job.spec.process)
         if process is None:
             raise AttemptError(
@@ -139,9 +131,12 @@ class Attempt:
                 locator="process identifier",
             )
         request = self._request(process)
-        return Execution(self._channel, self._config, self._storage, self._job, self._number).run(
-            process, request, workspace, is_new
-        )
+        execution = Execution(self._channel, self._config, self._storage, self._job, self._number)
+        if self._part is None:
+            return execution.run(process, request, workspace, is_new)
+        from wpsjobs.eoxserver.partexecution import PartExecution  # noqa: PLC0415
+
+        return PartExecution(execution, self._part).run(process, request, workspace, is_new)
 
     def _claim_directories(self) -> bool:
         """Whether the job was made without the plugin, so that nobody has prepared it."""
@@ -187,9 +182,7 @@ class Attempt:
             neutral = ExecuteRequest.from_json(spec.execute or {})
             return WpsRequest.from_neutral(neutral, parse_params(process.inputs))
         except (PayloadError, RequestError) as error:
-            raise AttemptError(
-                ExitCode.BAD_REQUEST, str(error), locator=_class_of(error)
-            ) from error
+            raise AttemptError(ExitCode.BAD_REQUEST, str(error), locator=class_of(error)) from error
         except Exception as error:  # what unpickling raises where a class has changed meanwhile
             raise AttemptError(
                 ExitCode.BAD_REQUEST, f"The request cannot be read: {error}", locator="request"
@@ -202,31 +195,23 @@ class Execution:
     def __init__(
         self, channel: Channel, loaded: Config, storage: Storage, job: WpsJob, number: int
     ) -> None:
-        self._channel, self._config, self._storage = channel, loaded, storage
-        self._job, self._number = job, number
+        self._channel, self._config, self.storage = channel, loaded, storage
+        self.job, self.number = job, number
         self._url = f"{loaded.url_base}/{job.id}"
 
     def run(self, process: Any, request: WpsRequest, workspace: Path, is_new: bool) -> End:
         """Execute the process, call its callbacks, make the response final."""
         from wpsjobs.eoxserver import processes  # noqa: PLC0415
         from wpsjobs.eoxserver.channel import ChannelError  # noqa: PLC0415
-        from wpsjobs.eoxserver.context import ExecutionContext, Publication  # noqa: PLC0415
-        from wpsjobs.eoxserver.documents import ResponseDocuments  # noqa: PLC0415
         from wpsjobs.eoxserver.files import StorageError  # noqa: PLC0415
 
-        self._process = process
-        publication = Publication(self._storage.perm_dir(self._job.id), self._url)
-        context = ExecutionContext(self._job.id, workspace, publication, self._on_progress)
-        self._context = context
-        self._documents = ResponseDocuments(
-            process, request.resp_form, request.raw_inputs, context.status_location
-        )
+        self.set_up(process, request, workspace)
         os.chdir(workspace)
         try:
             if is_new:
-                self._prepare(request)
+                self.prepare(request)
             document = self._execute(request)
-        except (StorageError, ChannelError):
+        except (StorageError, ChannelError, AttemptError):
             raise
         except Exception as error:
             if processes.is_client_error(error):
@@ -234,86 +219,173 @@ class Execution:
             return self._fail(error)
         finally:
             os.chdir(self._config.path_temp)
-            self._storage.wipe_workspace(self._job.id)
+            # A merge step that is repeated needs what the parts left; the housekeeper removes it.
+            name = None if parts_of(self.job) is None else self.number
+            self.storage.wipe_workspace(self.job.id, name)
         self._finalise(document, "The process has ended.")
         return SUCCEEDED
 
-    def _prepare(self, request: WpsRequest) -> None:
+    def set_up(
+        self, process: Any, request: WpsRequest, workspace: Path, part: Part | None = None
+    ) -> None:
+        from wpsjobs.eoxserver import parts  # noqa: PLC0415
+        from wpsjobs.eoxserver.context import ExecutionContext, Publication  # noqa: PLC0415
+        from wpsjobs.eoxserver.documents import ResponseDocuments  # noqa: PLC0415
+
+        self._process = process
+        self._is_parallel = parts.is_parallel(process)
+        self._is_merging = not self._is_parallel
+        if self.job.spec.parts and not self._is_parallel:
+            raise AttemptError(
+                ExitCode.BAD_REQUEST,
+                f"The process {self.job.spec.process} cannot be executed in parts: its class "
+                "needs partition() and execute_part(). Submit the job without spec.parts.",
+            )
+        shared = None
+        if self._is_parallel:
+            shared = self.storage.shared_dir(self.job.id, parts_of(self.job) or self.number)
+            shared.mkdir(parents=True, exist_ok=True)
+        self.context = ExecutionContext(
+            self.job.id,
+            workspace,
+            Publication(self.storage.perm_dir(self.job.id), self._url),
+            self._on_progress,
+            shared,
+            part.index if part else None,
+        )
+        self.documents = ResponseDocuments(
+            process, request.resp_form, request.raw_inputs, self.context.status_location
+        )
+
+    def prepare(self, request: WpsRequest) -> None:
         """Do what the plugin does on Execute, for a job made without it."""
         from wpsjobs.eoxserver import callbacks, processes  # noqa: PLC0415
         from wpsjobs.eoxserver.storage import Marker  # noqa: PLC0415
 
-        self._storage.adopt(
+        self.storage.adopt(
             Marker(
                 namespace_uid=self._channel.namespace_uid(),
-                name=self._job.metadata.name,
-                id=self._job.id,
-                process=self._job.spec.process,
-                submission=self._job.spec.submission,
+                name=self.job.metadata.name,
+                id=self.job.id,
+                process=self.job.spec.process,
+                submission=self.job.spec.submission,
             )
         )
         processes.validate(self._process, request)
-        callbacks.initialize(self._process, self._context, request)
-        callbacks.notify(self._process, "on_accepted", self._context)
-        self._storage.write_response(self._job.id, self._documents.accepted())
+        callbacks.initialize(self._process, self.context, request)
+        callbacks.notify(self._process, "on_accepted", self.context)
+        self.storage.write_response(self.job.id, self.documents.accepted())
 
     def _execute(self, request: WpsRequest) -> bytes:
         """The ProcessSucceeded document. Raises whatever the process raises."""
-        from eoxserver.services.ows.wps.util import InMemoryURLResolver  # noqa: PLC0415
         from eoxserver.services.ows.wps.v10.execute_util import (  # noqa: PLC0415
-            decode_output_requests,
             pack_outputs,
             parse_params,
         )
 
-        from wpsjobs.eoxserver import callbacks, processes  # noqa: PLC0415
+        from wpsjobs.eoxserver import callbacks  # noqa: PLC0415
         from wpsjobs.eoxserver.context import ProgressWriter  # noqa: PLC0415
 
         self._writer = ProgressWriter(self._write_started)
-        self._writer.report(0, "")
-        self._channel.progress(0, "")
-        callbacks.notify(self._process, "on_started", self._context, 0, None)
+        began = SHARE_OF_PARTS if self.job.spec.parts else 0
+        self._writer.report(began, "")
+        self._channel.progress(began, "")
+        if not self.job.spec.parts:  # else a part has told
+            callbacks.notify(self._process, "on_started", self.context, 0, None)
         output_defs = parse_params(self._process.outputs)
-        resolver = InMemoryURLResolver(request.extra_parts, self._context.logger)
-        inputs = decode_output_requests(request.resp_form, output_defs)
-        inputs.update(processes.decode(self._process, request, resolver))
+        inputs = self.inputs(request)
         try:
-            outputs = self._process.execute(context=self._context, **inputs)
+            if self._is_parallel:
+                inputs["parts"] = self._results(request, inputs)
+                self._is_merging = True
+            outputs = self._process.execute(context=self.context, **inputs)
         except SystemExit as error:
             raise RuntimeError(f"the process called sys.exit({error.code!r})") from error
         packed = pack_outputs(outputs, request.resp_form, output_defs)
-        document = self._documents.succeeded(packed)
-        callbacks.notify(self._process, "on_succeeded", self._context, packed)
+        document = self.documents.succeeded(packed)
+        callbacks.notify(self._process, "on_succeeded", self.context, packed)
         return document
 
+    def inputs(self, request: WpsRequest) -> dict[str, Any]:
+        """The arguments for the process. Raises the OWS exception for what is wrong with them."""
+        from eoxserver.services.ows.wps.util import InMemoryURLResolver  # noqa: PLC0415
+        from eoxserver.services.ows.wps.v10.execute_util import (  # noqa: PLC0415
+            decode_output_requests,
+            parse_params,
+        )
+
+        from wpsjobs.eoxserver import processes  # noqa: PLC0415
+
+        resolver = InMemoryURLResolver(request.extra_parts, self.context.logger)
+        inputs = decode_output_requests(request.resp_form, parse_params(self._process.outputs))
+        inputs.update(processes.decode(self._process, request, resolver))
+        return dict(inputs)
+
+    def _results(self, request: WpsRequest, inputs: dict[str, Any]) -> list[Any]:
+        """What the parts returned; where there was no fan-out, they are executed here and now."""
+        from wpsjobs.eoxserver import parts  # noqa: PLC0415
+
+        attempt = parts_of(self.job)
+        if attempt is None:
+            return self._execute_parts(parts.partition(self._process, request), inputs)
+        try:
+            return [
+                parts.read_result(self.storage.result_path(self.job.id, attempt, index), text)
+                for index, text in enumerate(self.job.spec.parts)
+            ]
+        except parts.ResultError as error:
+            raise AttemptError(
+                ExitCode.BAD_REQUEST,
+                f"{error} Raise spec.retries to have all parts executed again.",
+                locator="parts",
+            ) from error
+
+    def _execute_parts(self, texts: list[str], inputs: dict[str, Any]) -> list[Any]:
+        """What the parts return, executed one after the other."""
+        results, workspace = [], self.context.workspace_path
+        for index, text in enumerate(texts):
+            percent = SHARE_OF_PARTS * index // len(texts)
+            self._report(percent, f"{index} of {len(texts)} parts are done")
+            with tempfile.TemporaryDirectory(dir=workspace) as directory:
+                os.chdir(directory)
+                context = self.context.for_part(index, Path(directory))
+                results.append(self._process.execute_part(text, context=context, **inputs))
+                os.chdir(workspace)
+        return results
+
     def _on_progress(self, percent: int, message: str) -> None:
+        if not self._is_merging:
+            return  # it is a part's, of several
+        if self._is_parallel:
+            percent = SHARE_OF_PARTS + percent * (100 - SHARE_OF_PARTS) // 100
+        self._report(percent, message)
+
+    def _report(self, percent: int, message: str) -> None:
         from wpsjobs.eoxserver import callbacks  # noqa: PLC0415
 
         self._writer.report(percent, message)
         self._channel.progress(percent, message)
-        callbacks.notify(self._process, "on_progress_update", self._context, percent, message)
+        callbacks.notify(self._process, "on_progress_update", self.context, percent, message)
 
     def _write_started(self, percent: int, message: str) -> None:
-        self._storage.write_response(self._job.id, self._documents.started(percent, message))
+        self.storage.write_response(self.job.id, self.documents.started(percent, message))
 
     def _fail_finally(self, error: Exception) -> End:
         """The client's own error: its answer is known, and no other attempt would better it."""
         from wpsjobs.eoxserver import callbacks  # noqa: PLC0415
 
-        termination = _termination(error)
-        callbacks.notify(self._process, "on_failed", self._context, error)
-        document = self._documents.failed(
-            termination.code, termination.locator, termination.message
-        )
-        self._storage.write_error(self._job.id, self._number, termination.to_json())
+        termination = termination_of(error)
+        callbacks.notify(self._process, "on_failed", self.context, error)
+        document = self.documents.failed(termination.code, termination.locator, termination.message)
+        self.storage.write_error(self.job.id, self.number, termination.to_json())
         self._finalise(document, "The request cannot be executed.")
         return End(ExitCode.CLIENT_ERROR, termination)
 
     def _fail(self, error: Exception) -> End:
         """The operator says whether this is the end; the document is the housekeeper's then."""
-        termination = _termination(error)
-        _logger().error("%s: the process failed", self._job.id, exc_info=error)
-        self._storage.write_error(self._job.id, self._number, termination.to_json())
+        termination = termination_of(error)
+        _logger().error("%s: the process failed", self.job.id, exc_info=error)
+        self.storage.write_error(self.job.id, self.number, termination.to_json())
         return End(ExitCode.PROCESS_ERROR, termination)
 
     def _finalise(self, document: bytes, message: str) -> None:
@@ -321,35 +393,21 @@ class Execution:
         from wpsjobs.eoxserver.storage import Final  # noqa: PLC0415
 
         _pass_by(CrashPoint.PROCESS_ENDED)
-        staged = self._storage.stage_response(self._job.id, document)
-        self._storage.write_final(self._job.id, Final(self._number, self._job.status.retries_seen))
+        staged = self.storage.stage_response(self.job.id, document)
+        self.storage.write_final(self.job.id, Final(self.number, self.job.status.retries_seen))
         self._channel.ask_to_finalise(message)
         _pass_by(CrashPoint.FINALISING_ASKED)
         self._channel.await_grant()
         _pass_by(CrashPoint.FINALISING_HEARD)
         # Between the supervisor's "granted" and the exit there is nothing to wait for.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        self._storage.publish_staged(self._job.id, staged)
+        self.storage.publish_staged(self.job.id, staged)
         _pass_by(CrashPoint.DOCUMENT_FINAL)
 
 
 def _pass_by(point: CrashPoint) -> None:
     if is_here(point):
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _termination(error: BaseException) -> TerminationMessage:
-    from eoxserver.services.ows.wps.exceptions import OWS10Exception  # noqa: PLC0415
-
-    message = str(error) or _class_of(error)
-    if isinstance(error, OWS10Exception):
-        locator = str(error.locator) if error.locator else None
-        return TerminationMessage(message, code=str(error.code), locator=locator)
-    return TerminationMessage(message, locator=_class_of(error))
-
-
-def _class_of(error: BaseException) -> str:
-    return type(error).__name__
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from eoxserver.services.ows.wps.parameters import ResponseDocument
 from eoxserver.services.ows.wps.v10.execute_util import parse_params
 
 from wpsjobs.api.attempt import TerminationMessage
+from wpsjobs.api.names import attempt_name
 from wpsjobs.api.phases import Phase, Reason
 from wpsjobs.api.request import ExecuteRequest
 from wpsjobs.api.resources import WpsJob
@@ -42,7 +43,12 @@ class Finisher:
     namespace_uid: str
 
     def finish(self, job: WpsJob) -> bool:
-        """Write ProcessFailed for a failed or dismissed *job*; whether there was anything to do."""
+        """Write ProcessFailed for a failed or dismissed *job*; whether there was anything to do.
+
+        What the parts of a fan-out left for its merge step is removed once that has succeeded.
+        """
+        if job.status.phase is Phase.SUCCEEDED and job.spec.parts:
+            self.storage.wipe_workspace(job.id)
         if job.status.phase not in {Phase.FAILED, Phase.DISMISSED}:
             return False
         marker = self.storage.marker(job.id)
@@ -101,10 +107,11 @@ class Finisher:
     def _error(self, job: WpsJob) -> ReportedError:
         status = job.status
         message = status.message or f"The job ended: {status.reason or status.phase}."
-        stored = self.storage.error(job.id, status.attempt)
+        part = _failed_part(job)
+        stored = self.storage.error(job.id, part or status.attempt)
         words = TerminationMessage.from_json(stored) if stored else None
         if words is not None and status.reason in OWN_WORDS:
-            return ReportedError(words.code, words.locator, words.message)
+            return ReportedError(words.code, words.locator, message if part else words.message)
         locator = status.reason or (status.phase.value if status.phase else None)
         return ReportedError("NoApplicableCode", locator, message)
 
@@ -157,3 +164,11 @@ class Finisher:
     def _context(self, job: WpsJob) -> ResponseContext:
         url = job.spec.response_url or f"{self.config.url_base}/{job.id}/{RESPONSE}"
         return ResponseContext(job.id, url)
+
+
+def _failed_part(job: WpsJob) -> str | None:
+    """The part that ended *job*, which the message names, as ``attempt_name`` has it."""
+    parts, message = job.status.parts, job.status.message or ""
+    failed = parts.failed if parts else ()
+    index = next((one for one in failed if message.startswith(f"Part {one} ")), None)
+    return attempt_name(parts.attempt, index) if parts and index is not None else None

@@ -74,6 +74,11 @@ def validate(process: Any, request: WpsRequest) -> None:
             _check_reference(identifier, raw, request.extra_parts)
 
 
+def decode_one(request: WpsRequest, identifier: str, name: str, definition: Any) -> dict[str, Any]:
+    """The argument for one input that came with its value. Raises as ``decode`` does."""
+    return _decode(request, identifier, name, definition, _refuse_reference)
+
+
 def decode(process: Any, request: WpsRequest, resolver: Any) -> dict[str, Any]:
     """The arguments for the inputs of *process*, with references fetched by *resolver*.
 

@@ -6,11 +6,14 @@
 ``<path_task>/<id>/<n>.begun``       attempt *n* has begun: no second pod begins it
 ``<path_task>/<id>/<n>.error``       how attempt *n* failed, with code and locator
 ``<path_task>/<id>/<n>.log``         its output, where the queue keeps logs
+``<path_task>/<id>/<n>-p<i>….begun`` the same of part *i* of a fan-out, and so on
 ``<path_task>/<id>/final.json``      which attempt made the response final
 ``<path_task>/<id>/expires``         when the operator will delete the WpsJob
 ``<path_task>/<id>/discarding``      somebody calls ``discard`` and removes all this
 ``<path_task>/.wpsjobs-<uuid>/``     such a directory, being made or removed
 ``<path_temp>/<id>/<n>/``            working directory of attempt *n*
+``<path_temp>/<id>/<n>-p<i>…/``      of part *i* in it
+``<path_temp>/<id>/parts-<n>/``      what its parts leave: ``shared`` files, and ``results``
 ``<path_perm>/<id>/``                what is published, executeResponse.xml first
 ===================================  ============================================
 """
@@ -53,6 +56,7 @@ DISCARDING = "discarding"
 DISCARD_SECONDS = 60.0
 """After which whoever had claimed to discard a job is taken for dead."""
 MAX_PAYLOAD_BYTES = 1 << 30
+_PARTS = "parts-"
 _HIDDEN = ".wpsjobs-"
 """Directories in ``path_task`` that are being made or removed; no job has such a name."""
 
@@ -127,8 +131,20 @@ class Storage:
     def response_path(self, job_id: str) -> Path:
         return self.perm_dir(job_id) / RESPONSE
 
-    def log_path(self, job_id: str, attempt: int) -> Path:
+    def log_path(self, job_id: str, attempt: int | str) -> Path:
+        """Of an attempt, or of a part as ``api.names.attempt_name`` names it."""
         return self.task_dir(job_id) / f"{attempt}.log"
+
+    def shared_dir(self, job_id: str, attempt: int) -> Path:
+        """The directory that the parts of *attempt* share with the merge step."""
+        return self._parts_dir(job_id, attempt) / "shared"
+
+    def result_path(self, job_id: str, attempt: int, part: int) -> Path:
+        """Where a part of *attempt* leaves its result."""
+        return self._parts_dir(job_id, attempt) / "results" / f"{part}.json"
+
+    def _parts_dir(self, job_id: str, attempt: int) -> Path:
+        return self.temp_dir(job_id) / f"{_PARTS}{attempt}"
 
     # Marker and request
 
@@ -220,8 +236,11 @@ class Storage:
 
     # Attempts
 
-    def begin(self, job_id: str, attempt: int) -> Path | None:
-        """The new working directory of *attempt*, or None where another pod has begun it."""
+    def begin(self, job_id: str, attempt: int | str, *, parts_of: int | None = None) -> Path | None:
+        """The new working directory of *attempt*, or None where another pod has begun it.
+
+        *parts_of* is the attempt whose parts it belongs to, or puts together.
+        """
         with translated():
             try:
                 with open(self.task_dir(job_id) / f"{attempt}.begun", "x"):  # noqa: PTH123
@@ -231,20 +250,46 @@ class Storage:
                 workspace.mkdir()
             except FileExistsError:
                 return None
+            if parts_of is not None:
+                self.shared_dir(job_id, parts_of).mkdir(parents=True, exist_ok=True)
+                self.result_path(job_id, parts_of, 0).parent.mkdir(exist_ok=True)
             for other in workspace.parent.iterdir():
-                if other != workspace:  # of an attempt that was killed; no two ever run at once
+                # Of an attempt that was killed: no two ever run at once, unless they are of parts.
+                if other != workspace and parts_of is None:
                     shutil.rmtree(other, ignore_errors=True)
             return workspace
 
-    def wipe_workspace(self, job_id: str) -> None:
-        """Remove the working directories of all attempts."""
-        shutil.rmtree(self.temp_dir(job_id), ignore_errors=True)
+    def wipe_workspace(self, job_id: str, attempt: int | str | None = None) -> None:
+        """Remove the working directories of all attempts, or that of *attempt* alone."""
+        directory = self.temp_dir(job_id)
+        shutil.rmtree(directory / str(attempt) if attempt else directory, ignore_errors=True)
 
-    def write_error(self, job_id: str, attempt: int, termination: str) -> None:
+    def claim(self, job_id: str, name: str, seconds: float = float("inf")) -> bool:
+        """Whether the file *name* in the task directory is the caller's, and no other pod's.
+
+        After *seconds*, whoever made it is taken for dead, and another one gets it.
+        """
+        path = self.task_dir(job_id) / name
+        with translated():
+            try:
+                with path.open("x"):
+                    return True
+            except FileExistsError:
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime >= seconds:
+                        path.touch()
+                        return True
+                return False
+
+    def is_claimed(self, job_id: str, name: str) -> bool:
+        """Whether there is such a file."""
+        return (self.task_dir(job_id) / name).exists()
+
+    def write_error(self, job_id: str, attempt: int | str, termination: str) -> None:
         """Keep the words of a failed attempt for the housekeeper."""
         write_atomic(self.task_dir(job_id) / f"{attempt}.error", termination.encode())
 
-    def error(self, job_id: str, attempt: int) -> str | None:
+    def error(self, job_id: str, attempt: int | str) -> str | None:
         try:
             return (self.task_dir(job_id) / f"{attempt}.error").read_text()
         except (OSError, ValueError):

@@ -38,6 +38,10 @@ class Settings:
     namespace: str
     name: str
     attempt: int
+    part: int | None
+    """Index of the part to be executed, or None."""
+    tried: int
+    """How often that part was launched before."""
     kubernetes_job: str
     """Name of the Kubernetes Job of this pod, to be compared with ``status.jobName``."""
     timeout_seconds: int | None
@@ -50,10 +54,13 @@ class Settings:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
         """Raises SettingsError where a variable is missing or malformed."""
+        _number(environ, Environment.PART)
         return cls(
             namespace=_text(environ, Environment.NAMESPACE),
             name=_text(environ, Environment.NAME),
             attempt=_number(environ, Environment.ATTEMPT) or 1,
+            part=int(environ[Environment.PART]) if environ.get(Environment.PART) else None,
+            tried=_number(environ, Environment.TRY) or 0,
             kubernetes_job=_text(environ, Environment.KUBERNETES_JOB),
             timeout_seconds=_number(environ, Environment.TIMEOUT_SECONDS),
             keep_logs=environ.get(Environment.KEEP_LOGS) == "true",

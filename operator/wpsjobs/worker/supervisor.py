@@ -20,6 +20,7 @@ from wpsjobs.api import channel
 from wpsjobs.api.attempt import ExitCode, TerminationMessage
 from wpsjobs.api.channel import Kind
 from wpsjobs.api.crashpoints import KILLED, CrashPoint, is_here
+from wpsjobs.api.parts import Parts
 from wpsjobs.worker.apiserver import ApiError, ApiServer
 from wpsjobs.worker.cgroup import oom_kills
 from wpsjobs.worker.child import ChildEnd, reap
@@ -72,8 +73,11 @@ class Supervisor:
         self._finalising_since: float | None = None
         self._timeout = float(settings.timeout_seconds) if settings.timeout_seconds else None
         target = Target(settings.namespace, settings.name, settings.kubernetes_job)
-        self._reporter = Reporter(
-            api.clone(), target, self._later(self._grant), self._later(self._refused)
+        # A part's progress is no one's to report: the operator counts those that are done.
+        self._reporter = (
+            Reporter(api.clone(), target, self._later(self._grant), self._later(self._refused))
+            if settings.part is None
+            else None
         )
         self._watcher = Watcher(
             api, settings.namespace, settings.name, self._later(self._see), self._later(self._gone)
@@ -87,11 +91,13 @@ class Supervisor:
             signal.signal(number, lambda *_: self._events.put(self._terminated))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self._watcher.start()
-        self._reporter.start()
+        if self._reporter:
+            self._reporter.start()
         end = self._loop()
         self._child.kill()  # what it may have left behind
         self._drain()
-        self._reporter.close(FLUSH_SECONDS)
+        if self._reporter:
+            self._reporter.close(FLUSH_SECONDS)
         code, termination = self._verdict(end, oom_kills() > self._oom_before)
         _pass_by(CrashPoint.CHILD_ENDED)
         self._say(code, termination)
@@ -158,9 +164,9 @@ class Supervisor:
                     logger.warning("a message of the child cannot be read: %r", error)
 
     def _handle(self, kind: Kind, message: dict[str, Any]) -> None:
-        if kind is Kind.PROGRESS:
+        if kind is Kind.PROGRESS and self._reporter:
             self._reporter.submit(Progress(int(message["percent"]), str(message["message"])))
-        elif kind is Kind.FINALISING:
+        elif kind is Kind.FINALISING and self._reporter:
             self._reporter.submit(Progress(100, str(message["message"]), finalising=True))
         elif kind is Kind.LOG_FILE and self._output:
             self._output.open_file(message["path"])
@@ -193,12 +199,12 @@ class Supervisor:
     # What the API server says
 
     def _see(self, job: dict[str, Any]) -> None:
-        current = (job.get("status") or {}).get("jobName")
-        if current != self._settings.kubernetes_job:
+        status = job.get("status") or {}
+        if not self._is_current(status):
             self._begin_stop(
                 ExitCode.SUPERSEDED,
                 f"This pod belongs to {self._settings.kubernetes_job}; the WpsJob's current "
-                f"attempt is {current or 'none'}.",
+                f"attempt is {status.get('jobName') or 'none'}.",
                 grace=0.0,
             )
             return
@@ -209,6 +215,18 @@ class Supervisor:
         timeout = spec.get("timeoutSeconds") or self._settings.timeout_seconds
         self._timeout = float(timeout) if timeout else None
         self._freeze(bool(spec.get("suspend")))
+
+    def _is_current(self, status: dict[str, Any]) -> bool:
+        """Whether the slot that *status* tells of is that of this pod."""
+        ours = self._settings
+        if ours.part is None:
+            return status.get("jobName") == ours.kubernetes_job
+        parts = Parts.from_raw(status.get("parts") or {})
+        return (
+            not status.get("jobName")
+            and (parts.attempt, parts.tries(ours.part)) == (ours.attempt, ours.tried)
+            and ours.part in parts.running
+        )
 
     def _freeze(self, suspended: bool) -> None:
         now = time.monotonic()

@@ -60,6 +60,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "metrics": {"serviceMonitor": {"enabled": True}, "dashboard": {"enabled": True}},
         "networkPolicy": {"enabled": True, "workerEgress": [{"ports": [{"port": 443}]}]},
     },
+    "pipeline": {"pipeline": {"enabled": True, "changingGets": False, "plan": "towns_own.plan"}},
     "everywhere else": {
         part: {
             "nodeSelector": {"disk": "ssd"},

@@ -77,6 +77,22 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"web": {"resources": {"memory": "1Gi"}}},
         "at '/web/resources/memory': value must be 'absent, for there are only requests, limits, ",
     ),
+    "a pipeline without web pods": (
+        {
+            "pipeline": {"enabled": True},
+            "web": {"enabled": False},
+            "eoxserver": {"url": "https://maps.example.org"},
+        },
+        "pipeline.enabled is true and web.enabled false; the web pods serve the pipeline",
+    ),
+    "a pipeline's plan that is a file": (
+        {"pipeline": {"plan": "towns.py"}},
+        'pipeline.plan is "towns.py"; write the dotted path of a callable',
+    ),
+    "a pipeline of nothing": (
+        {"pipeline": {"processes": []}},
+        "at '/pipeline/processes': minItems: got 0, want 1",
+    ),
     "an unknown log level": (
         {"operator": {"logLevel": "debug"}},
         "at '/operator/logLevel': value must be one of 'DEBUG', 'INFO', 'WARNING', 'ERROR'",

@@ -23,19 +23,26 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.unit.controller.objects import NAMESPACE, NOW
-from wpsjobs.api.names import LABEL_ATTEMPT, LABEL_WPSJOB, LABEL_WPSJOB_UID
+from wpsjobs.api.names import (
+    LABEL_ATTEMPT,
+    LABEL_PART,
+    LABEL_TRY,
+    LABEL_WPSJOB,
+    LABEL_WPSJOB_UID,
+)
+from wpsjobs.api.parts import Parts
 from wpsjobs.api.phases import FINISHED, LAUNCHED, Phase
 from wpsjobs.api.resources import Metadata, WpsJob
 from wpsjobs.api.times import format_time
 from wpsjobs.controller import apply, served
 from wpsjobs.controller.actions import Action, Launch, PatchStatus
-from wpsjobs.controller.children import KUBERNETES_JOB_LABEL
+from wpsjobs.controller.children import KUBERNETES_JOB_LABEL, Unit
 from wpsjobs.controller.cluster import ClusterError, ConflictError, GoneError, Listing
 from wpsjobs.controller.decisions import decide
 from wpsjobs.controller.loop import Loop
 from wpsjobs.controller.settings import Settings
 from wpsjobs.controller.state import Kind
-from wpsjobs.controller.view import holds_slot, is_queued
+from wpsjobs.controller.view import is_admitted, is_queued, units
 
 Raw = dict[str, Any]
 
@@ -83,7 +90,13 @@ class Server:
     objects: dict[Kind, dict[str, Raw]] = field(default_factory=lambda: {kind: {} for kind in Kind})
     news: list[tuple[Kind, str, Raw]] = field(default_factory=list)
     """All that watches tell, from the beginning."""
-    launched: Counter[tuple[str, int]] = field(default_factory=Counter)
+    launched: Counter[tuple[str, str]] = field(default_factory=Counter)
+    done: set[tuple[str, str, int]] = field(default_factory=set)
+    """UID, attempt and index of each part of which a pod ended well."""
+    leads: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many parts the first fan-out has started since the second one did, which waits."""
+    edited: set[str] = field(default_factory=set)
+    """UIDs of the WpsJobs of which the operator may not have heard how their users changed them."""
     sequences: dict[int, str] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     """UIDs of the WpsJobs that the operator tried to patch in this pass."""
@@ -127,8 +140,11 @@ class Server:
         after = {**raw, part: {key: value for key, value in fields.items() if value is not None}}
         if kind is Kind.WPSJOB and part == "status":
             self._judge_status(WpsJob.from_raw(raw), WpsJob.from_raw(after))
+            self.edited.discard(raw["metadata"]["uid"])
         if after == raw:
             return raw
+        if kind is Kind.WPSJOB and part == "spec":
+            self.edited.add(raw["metadata"]["uid"])
         return self._store(kind, after, "MODIFIED")
 
     def remove(self, kind: Kind, name: str) -> None:
@@ -166,8 +182,8 @@ class Server:
     def wpsjobs(self) -> list[WpsJob]:
         return [WpsJob.from_raw(raw) for raw in self.objects[Kind.WPSJOB].values()]
 
-    def able_to_run(self) -> dict[str, str]:
-        """Names by UID of the WpsJobs of which a pod runs or may still be made.
+    def units_able_to_run(self) -> dict[tuple[str, int | None], Unit]:
+        """By UID and part: what it is of which a pod runs or may still be made.
 
         By other code than the operator's own, which may be the one that is wrong.
         """
@@ -176,19 +192,30 @@ class Server:
             labels = raw["metadata"]["labels"]
             with_pods.add(labels[KUBERNETES_JOB_LABEL])
             if raw["status"]["phase"] not in ("Succeeded", "Failed"):
-                able[labels[LABEL_WPSJOB_UID]] = labels[LABEL_WPSJOB]
+                part = _part(labels)
+                able[labels[LABEL_WPSJOB_UID], part] = (labels[LABEL_WPSJOB], part)
         for name, raw in self.objects[Kind.KUBERNETES_JOB].items():
             labels = raw["metadata"]["labels"]
             if name not in with_pods and not raw.get("status", {}).get("conditions"):
-                able[labels[LABEL_WPSJOB_UID]] = labels[LABEL_WPSJOB]
+                part = _part(labels)
+                able[labels[LABEL_WPSJOB_UID], part] = (labels[LABEL_WPSJOB], part)
         return able
+
+    def able_to_run(self) -> dict[str, str]:
+        """Names by UID of the WpsJobs of which a pod runs or may still be made."""
+        return {uid: name for (uid, _), (name, _) in self.units_able_to_run().items()}
 
     def queue(self) -> Raw:
         return self.objects[Kind.WPSQUEUE]["default"]["spec"]
 
-    def held(self) -> set[str]:
-        held = {job.metadata.name for job in self.wpsjobs() if holds_slot(job)}
-        return held | set(self.able_to_run().values())
+    def held(self, instead: WpsJob | None = None) -> set[Unit]:
+        """What holds a slot; with *instead*, as if that WpsJob had this status."""
+        jobs = self.wpsjobs()
+        if instead is not None:
+            jobs = [job for job in jobs if job.metadata.uid != instead.metadata.uid] + [instead]
+        return {unit for job in jobs for unit in units(job)} | set(
+            self.units_able_to_run().values()
+        )
 
     def _judge_status(self, before: WpsJob, after: WpsJob) -> None:
         name = before.metadata.name
@@ -203,6 +230,8 @@ class Server:
                 raise ViolationError(f"{name}: the sequence {after.status.sequence} is used twice")
         elif before.status.sequence != after.status.sequence:
             raise ViolationError(f"{name}: the sequence has changed")
+        self._judge_slots(before, after)
+        self._judge_parts(before, after)
         if new == Phase.SCHEDULED and old in ("", Phase.ACCEPTED):
             self._judge_admission(before)
         if new in (Phase.ACCEPTED, Phase.PAUSED) and old == "":
@@ -212,29 +241,89 @@ class Server:
             if why := self._over(before, queued, "maxQueued"):
                 raise ViolationError(f"{name} is let in although {why} are waiting")
         left = old in {*LAUNCHED, Phase.PAUSED} and new in {*FINISHED, Phase.ACCEPTED}
-        if left and holds_slot(before) and before.metadata.uid in self.able_to_run():
+        if left and is_admitted(before) and before.metadata.uid in self.able_to_run():
             raise ViolationError(f"{name} is {new} while a pod of it can run")
 
-    def _over(self, job: WpsJob, others: Iterable[WpsJob], limit: str) -> str:
-        """Which of the queue's own limits per process and owner *others* leave no room in."""
-        kin: dict[str, Callable[[WpsJob], bool]] = {
+    def _kin(self, job: WpsJob) -> dict[str, Callable[[WpsJob], bool]]:
+        """Which other WpsJobs count to the same limit, by the limit."""
+        return {
             "perProcess": lambda other: other.spec.process == job.spec.process,
             "perOwner": lambda other: other.spec.owner.user == job.spec.owner.user,
         }
-        for kind, is_kin in kin.items():
+
+    def _over(self, job: WpsJob, others: Iterable[WpsJob], limit: str) -> str:
+        """Which of the queue's own limits per process and owner *others* leave no room in."""
+        for kind, is_kin in self._kin(job).items():
             most = (self.queue().get(kind) or {}).get(limit)
             same = [other for other in others if is_kin(other)]
             if most is not None and len(same) >= most:
                 return f"{kind}: {len(same)}"
         return ""
 
+    def _judge_slots(self, before: WpsJob, after: WpsJob) -> None:
+        """No limit is exceeded by a status that takes slots."""
+        name, held = before.metadata.name, self.held(after)
+        taken = held - self.held(before)
+        if not taken:
+            return
+        most: list[tuple[str, int | None, Callable[[WpsJob], bool]]] = [
+            ("parallelism", self.queue()["parallelism"], lambda _: True),
+        ]
+        for kind, is_kin in self._kin(before).items():
+            most.append((kind, (self.queue().get(kind) or {}).get("parallelism"), is_kin))
+        jobs = {job.metadata.name: job for job in self.wpsjobs()}
+        for what, limit, is_kin in most:
+            mine = {unit for unit in held if unit[0] not in jobs or is_kin(jobs[unit[0]])}
+            if limit is not None and len(mine) > limit:
+                raise ViolationError(f"{name} takes {taken} though {what} is {limit}: {held}")
+        alone = before.spec.part_parallelism
+        if alone is not None and len({unit for unit in held if unit[0] == name}) > alone:
+            raise ViolationError(f"{name} takes {taken}: more than its own {alone}")
+
+    def _judge_parts(self, before: WpsJob, after: WpsJob) -> None:
+        """Parts end as their pods did, the merge step comes last, and fan-outs take turns."""
+        name, uid = before.metadata.name, before.metadata.uid
+        old, new = before.status.parts or Parts(0, 0), after.status.parts or Parts(0, 0)
+        for index in new.succeeded - (old.succeeded if old.attempt == new.attempt else set()):
+            if (uid, str(new.attempt), index) not in self.done:
+                raise ViolationError(f"{name}: part {index} has not ended well")
+        if old.attempt == new.attempt and not old.succeeded <= new.succeeded:
+            raise ViolationError(f"{name}: parts that had succeeded are forgotten")
+        if after.spec.parts and after.status.job_name and not new.complete:
+            raise ViolationError(f"{name}: merged before all of its parts are done")
+        if not after.in_parts:
+            return
+        started = len(new.running - old.running)
+        if not started or (self.queue().get("perProcess") or self.queue().get("perOwner")):
+            return
+        for other in self.wpsjobs():
+            rival = other.metadata.uid
+            if rival == uid:
+                continue
+            self.leads[rival, uid] = 0
+            if not self._waits_for_its_turn(other, before.spec.priority):
+                self.leads[uid, rival] = 0
+                continue
+            self.leads[uid, rival] += started if before.in_parts else 0
+            if self.leads[uid, rival] > 1:
+                raise ViolationError(f"{name} has two turns while {other.metadata.name} waits")
+
+    def _waits_for_its_turn(self, job: WpsJob, priority: int) -> bool:
+        """Whether a fan-out could start a part, as far as the operator is sure to know."""
+        parts = job.status.parts
+        if not job.in_parts or parts is None or job.spec.priority != priority:
+            return False
+        if job.metadata.uid in self.edited or job.cancelled or job.spec.suspend or parts.failed:
+            return False
+        fresh = set(range(parts.total)) - parts.succeeded - parts.running - set(parts.restarts)
+        most = job.spec.part_parallelism or parts.total
+        return bool(fresh) and len(parts.running) < most and job.status.phase != Phase.PAUSED
+
     def _judge_admission(self, job: WpsJob) -> None:
-        name, held = job.metadata.name, self.held() - {job.metadata.name}
-        if len(held) >= self.queue()["parallelism"]:
-            raise ViolationError(f"{name} is admitted although slots are held by {sorted(held)}")
-        holders = [other for other in self.wpsjobs() if other.metadata.name in held]
-        if why := self._over(job, holders, "parallelism"):
-            raise ViolationError(f"{name} is admitted although slots are held by {why}")
+        name, held = job.metadata.name, self.held() - {(job.metadata.name, None)}
+        holders = [
+            other for other in self.wpsjobs() for unit in held if unit[0] == other.metadata.name
+        ]
         able = set(self.able_to_run().values())
         if name in able:
             raise ViolationError(f"{name} is admitted while an old pod of it can run")
@@ -259,17 +348,27 @@ class Server:
 
     def _judge_launch(self, raw: Mapping[str, Any]) -> None:
         labels = raw["metadata"]["labels"]
-        uid, attempt = labels[LABEL_WPSJOB_UID], int(labels[LABEL_ATTEMPT])
-        self.launched[uid, attempt] += 1
-        if self.launched[uid, attempt] > 1:
-            raise ViolationError(f"attempt {attempt} of {uid} is launched twice")
-        if uid in self.able_to_run():
-            raise ViolationError(
-                f"attempt {attempt} of {uid} is launched while another one can run"
-            )
+        uid, attempt, part = labels[LABEL_WPSJOB_UID], labels[LABEL_ATTEMPT], _part(labels)
+        what = raw["metadata"]["name"]
+        self.launched[uid, what] += 1
+        if self.launched[uid, what] > 1:
+            raise ViolationError(f"{what} is launched twice")
+        able = [key for key in self.units_able_to_run() if key[0] == uid]
+        if any(part is None or other in (None, part) for _, other in able):
+            raise ViolationError(f"{what} is launched while another one can run: {able}")
+        if part is not None and (uid, attempt, part) in self.done:
+            raise ViolationError(f"{what} is launched though the part had ended well")
         for job in self.wpsjobs():
-            if job.metadata.uid == uid and job.status.attempt != attempt:
-                raise ViolationError(f"attempt {attempt} of {uid} was not written down before")
+            if job.metadata.uid != uid:
+                continue
+            if str(job.status.attempt) != attempt:
+                raise ViolationError(f"{what} was not written down before")
+            if part is not None:
+                parts = job.status.parts
+                if parts is None or part not in parts.running:
+                    raise ViolationError(f"{what} was not written down before")
+                if parts.tries(part) != int(labels[LABEL_TRY]):
+                    raise ViolationError(f"{what} is not the try that was written down")
 
     # -- Kubernetes' own controllers -----------------------------------------------------------
 
@@ -311,6 +410,10 @@ class Server:
             times = {"startedAt": format_time(self.clock.now())}
             times["finishedAt"] = format_time(self.clock.now())
             phase = "Succeeded" if code == 0 else "Failed"
+            labels = self.objects[Kind.POD][name]["metadata"]["labels"]
+            part = _part(labels)
+            if code == 0 and part is not None:
+                self.done.add((labels[LABEL_WPSJOB_UID], labels[LABEL_ATTEMPT], part))
             self._tell_pod(name, phase, {"terminated": {"exitCode": code, **times}})
         elif what == "conclude":
             self._conclude(name)
@@ -347,6 +450,10 @@ class Server:
             self.step("end", pod["metadata"]["name"], 143)
         else:
             self.remove(Kind.POD, pod["metadata"]["name"])
+
+
+def _part(labels: Mapping[str, str]) -> int | None:
+    return int(labels[LABEL_PART]) if LABEL_PART in labels else None
 
 
 FAULTS = ("", "", "", "", "lost", "late", "crash before", "crash after")

@@ -22,7 +22,7 @@ from tests.unit.controller.objects import (
 )
 from wpsjobs.api.resources import WpsJob
 from wpsjobs.controller.admission import Verdicts, judge
-from wpsjobs.controller.view import View, holds_slot, is_queued
+from wpsjobs.controller.view import View, is_admitted, is_queued
 
 
 def verdicts(
@@ -91,7 +91,7 @@ def test_a_slot_is_held_by_the_status_alone(status: dict[str, Any]) -> None:
 
 def test_a_slot_is_held_by_a_frozen_wpsjob() -> None:
     frozen = wpsjob("frozen", status=started("frozen", phase="Paused"))
-    assert holds_slot(frozen)
+    assert is_admitted(frozen)
     assert not verdicts(view(frozen, accepted("a", 20), queues=[queue(parallelism=1)])).admitted
 
 
@@ -335,7 +335,7 @@ def test_never_more_admissions_than_free_slots(
     result = verdicts(a_view, *fresh, settling=settling)
     held = len(a_view.held_slots("default"))
     assert len(result.admitted) <= max(0, a_queue.parallelism - held)
-    running = [job for job in a_view.jobs if holds_slot(job)] + result.admitted
+    running = [job for job in a_view.jobs if is_admitted(job)] + result.admitted
     for a_process in a_view.processes.values():
         mine = [job for job in running if job.spec.process == a_process.identifier]
         new_ones = [job for job in result.admitted if job.spec.process == a_process.identifier]

@@ -97,7 +97,7 @@ def test_new_to_scheduled_in_one_write() -> None:
     assert (patch["attempt"], patch["jobName"]) == (1, "a-1")
     assert patch["acceptedAt"] == patch["scheduledAt"] == format_time(NOW)
     assert patch["attempts"] == [{"number": 1, "jobName": "a-1"}]
-    assert launch.manifest["metadata"]["name"] == "a-1"
+    assert launch.manifests[0]["metadata"]["name"] == "a-1"
     assert launch.admission.milestone is not None
 
 
@@ -202,7 +202,7 @@ def test_an_accepted_wpsjob_whose_process_is_back_says_so() -> None:
 def test_a_slot_taken_by_an_operator_that_got_no_further_is_used() -> None:
     launch = only_launch(view(wpsjob("a", status=scheduled("a", 2))))
     assert launch.admission is None
-    assert launch.manifest["metadata"]["name"] == "a-2"
+    assert launch.manifests[0]["metadata"]["name"] == "a-2"
 
 
 def test_a_slot_taken_is_used_though_accept_before_has_passed() -> None:
@@ -264,7 +264,7 @@ def test_a_cancelled_attempt_is_ended_and_keeps_its_slot_until_its_pod_has_ended
     assert [type(action) for action in actions] == [DeleteKubernetesJob]
     deleting = kubernetes_job("a", deletionTimestamp=ago(1))
     assert not plan(view(job, children=[deleting, running[1]])).actions
-    assert view(job, children=[deleting, running[1]]).held_slots("default") == {"a"}
+    assert view(job, children=[deleting, running[1]]).held_slots("default") == {("a", None)}
     for children in ([], [deleting, pod("a", phase="Failed", exit_code=143)]):
         assert only_patch(view(job, children=children))["phase"] == "Dismissed"
 
@@ -305,7 +305,7 @@ def test_the_attempt_after_a_relaunch_has_the_next_number() -> None:
     assert launch.admission is not None
     assert launch.admission.patch["attempt"] == 2
     assert [entry["number"] for entry in launch.admission.patch["attempts"]] == [1, 2]
-    assert launch.manifest["metadata"]["name"] == "a-2"
+    assert launch.manifests[0]["metadata"]["name"] == "a-2"
 
 
 def test_started_to_failed_when_the_restarts_are_used_up() -> None:
@@ -505,7 +505,7 @@ def test_a_wpsjob_waits_while_the_pod_of_a_deleted_one_of_its_name_runs() -> Non
 def test_the_kubernetes_job_of_another_attempt_is_not_taken_for_the_current() -> None:
     children = ended("a", 137, 1)
     launch = only_launch(view(wpsjob("a", status=scheduled("a", 2)), children=children))
-    assert launch.manifest["metadata"]["name"] == "a-2"
+    assert launch.manifests[0]["metadata"]["name"] == "a-2"
 
 
 # -- after the end ---------------------------------------------------------------------------------
@@ -545,7 +545,7 @@ def test_a_retry_of_a_dismissed_wpsjob_is_not_dismissed_again() -> None:
     history = [{"phase": "Scheduled"}, {"phase": "Dismissed"}, {"phase": "Accepted"}]
     status = {"phase": "Accepted", "sequence": 3, "attempt": 1, "history": history}
     launch = only_launch(view(wpsjob("a", spec={"cancel": True, "retries": 1}, status=status)))
-    assert launch.manifest["metadata"]["name"] == "a-2"
+    assert launch.manifests[0]["metadata"]["name"] == "a-2"
 
 
 def test_a_retry_waits_until_no_old_pod_can_run() -> None:
@@ -768,11 +768,3 @@ def test_the_condition_of_a_queue_is_told_when_it_is_held_and_keeps_its_time() -
     (condition,) = consumers["conditions"]
     assert condition["reason"] == "Consumers"
     assert condition["lastTransitionTime"] == active["lastTransitionTime"], "it stayed active"
-
-
-def test_a_fan_out_is_refused_rather_than_run_as_one() -> None:
-    fan_out = wpsjob("a", spec={"process": "Echo", "parts": ["north", "south"]})
-    (action,) = plan(view(fan_out)).actions
-    assert isinstance(action, PatchStatus)
-    assert (action.patch["phase"], action.patch["reason"]) == ("Failed", "BadRequest")
-    assert "without spec.parts" in action.patch["message"]

@@ -17,7 +17,7 @@ import yaml
 from tests.unit.controller.objects import process, queue, wpsjob
 from wpsjobs.api.names import LABEL_WPSJOB
 from wpsjobs.api.resources import WpsJob, WpsProcess, WpsQueue
-from wpsjobs.controller.manifests import kubernetes_job
+from wpsjobs.controller.manifests import Assignment, kubernetes_job
 
 DATA = Path(__file__).parents[2] / "data" / "kubernetes"
 CASES = sorted(path.name for path in (DATA / "input").glob("*.yaml"))
@@ -29,8 +29,7 @@ def build(case: str) -> dict[str, Any]:
     }
     job = WpsJob.from_raw(documents["WpsJob"])
     return kubernetes_job(
-        job,
-        job.status.attempt + 1,
+        Assignment(job, job.status.attempt + 1),
         WpsQueue.from_raw(documents["WpsQueue"]),
         WpsProcess.from_raw(documents["WpsProcess"]),
         "wpsjobs-worker",
@@ -54,7 +53,7 @@ def test_the_template_is_not_changed_by_its_use() -> None:
     template = {"spec": {"containers": [{"name": "worker", "image": "x", "env": []}]}}
     a_queue = queue(template=copy.deepcopy(template))
     a_process = process(resources={"limits": {"memory": "1Gi"}}, env=[{"name": "A", "value": "1"}])
-    manifest = kubernetes_job(wpsjob("a"), 1, a_queue, a_process, "worker")
+    manifest = kubernetes_job(Assignment(wpsjob("a"), 1), a_queue, a_process, "worker")
     manifest["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] = "2Gi"
     assert a_queue.template == template
     assert a_process.resources == {"limits": {"memory": "1Gi"}}
@@ -62,7 +61,8 @@ def test_the_template_is_not_changed_by_its_use() -> None:
 
 def test_two_attempts_of_a_wpsjob_differ_by_name_label_and_environment() -> None:
     first, second = (
-        kubernetes_job(wpsjob("a"), number, queue(), process(), "worker") for number in (1, 2)
+        kubernetes_job(Assignment(wpsjob("a"), number), queue(), process(), "worker")
+        for number in (1, 2)
     )
     assert (first["metadata"]["name"], second["metadata"]["name"]) == ("a-1", "a-2")
     assert first["metadata"]["labels"][LABEL_WPSJOB] == "a"
@@ -70,7 +70,7 @@ def test_two_attempts_of_a_wpsjob_differ_by_name_label_and_environment() -> None
 
 
 def test_a_wpsjob_of_the_longest_name_fits_with_its_labels_and_pods() -> None:
-    manifest = kubernetes_job(wpsjob("x" * 40), 10_000, queue(), process(), "worker")
+    manifest = kubernetes_job(Assignment(wpsjob("x" * 40), 10_000), queue(), process(), "worker")
     # A pod's name is that of its Kubernetes Job with a dash and five characters, 63 at most.
     assert len(manifest["metadata"]["name"]) + 6 <= 63
     assert all(len(value) <= 63 for value in manifest["metadata"]["labels"].values())
@@ -78,6 +78,6 @@ def test_a_wpsjob_of_the_longest_name_fits_with_its_labels_and_pods() -> None:
 
 def test_a_template_without_containers_still_gives_a_manifest() -> None:
     """The API server then says what is missing, which is better than an operator that stops."""
-    manifest = kubernetes_job(wpsjob("a"), 1, queue(), process(), "worker")
+    manifest = kubernetes_job(Assignment(wpsjob("a"), 1), queue(), process(), "worker")
     containers = manifest["spec"]["template"]["spec"]["containers"]
     assert [container["name"] for container in containers] == ["worker"]

@@ -16,7 +16,7 @@ from wpsjobs.api.resources import Metadata, WpsJob
 from wpsjobs.controller import admission, attempts, decisions, lifecycle, served
 from wpsjobs.controller.actions import Launch, PatchStatus
 from wpsjobs.controller.apply import Applier
-from wpsjobs.controller.children import Attempt
+from wpsjobs.controller.children import Attempt, Unit
 from wpsjobs.controller.transitions import Transition, transit
 from wpsjobs.controller.view import View
 
@@ -24,8 +24,8 @@ Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
 def slots_by_pods_alone(patch: pytest.MonkeyPatch) -> None:
-    def held_slots(self: View, queue: str) -> set[str]:
-        return {name for name, of_queue in self.able_to_run.items() if of_queue == queue}
+    def held_slots(self: View, queue: str) -> set[Unit]:
+        return {unit for unit, of_queue in self._units_able_to_run.items() if of_queue == queue}
 
     patch.setattr(View, "held_slots", held_slots)
 
@@ -86,8 +86,8 @@ def no_wait_for_the_old_pod(patch: pytest.MonkeyPatch) -> None:
 
 def kubernetes_job_first(patch: pytest.MonkeyPatch) -> None:
     async def launch(self: Any, action: Launch) -> None:
-        raw = await self._cluster.create_kubernetes_job(action.manifest)
-        self._state.kubernetes_jobs.put(raw)
+        for manifest in action.manifests:
+            self._state.kubernetes_jobs.put(await self._cluster.create_kubernetes_job(manifest))
         if action.admission is not None:
             await self._patch(action.admission)
 

@@ -165,14 +165,27 @@ class Storm(RuleBasedStateMachine):
         priority=st.sampled_from([0, 0, 0, 1]),
         process=st.sampled_from(["Echo", "Other"]),
         user=st.sampled_from(["ada", "bob"]),
+        parts=st.sampled_from([0, 0, 0, 1, 2, 4]),
+        part_parallelism=st.sampled_from([None, None, 1, 2]),
     )
     def create(
-        self, ttl: int, suspend: bool, limit: int, priority: int, process: str, user: str
+        self,
+        ttl: int,
+        suspend: bool,
+        limit: int,
+        priority: int,
+        process: str,
+        user: str,
+        parts: int,
+        part_parallelism: int | None,
     ) -> None:
         if self.number < 30:
             self.number += 1
             spec: dict[str, Any] = {"ttlSecondsAfterFinished": ttl, "restartLimit": limit}
             spec |= {"priority": priority, "process": process, "owner": {"user": user}}
+            if parts:
+                spec["parts"] = [f"part {index}" for index in range(parts)]
+                spec |= {"partParallelism": part_parallelism} if part_parallelism else {}
             self.simulation.create(f"j{self.number}", suspend=suspend, **spec)
 
     def _some(self, data: st.DataObject) -> str | None:
@@ -285,7 +298,7 @@ class Storm(RuleBasedStateMachine):
             server.patch(Kind.WPSQUEUE, "default", "spec", more)
             for job in server.wpsjobs():
                 simulation.edit(job.metadata.name, suspend=False)
-            simulation.settle(900)
+            simulation.settle(1800)
             left = {n: p for n, p in phases(simulation).items() if p not in list(FINISHED)}
             assert not left, f"lost: {left}"
             assert not server.held()

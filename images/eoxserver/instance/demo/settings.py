@@ -10,6 +10,8 @@
 ``DB_PW``                  access to PostGIS
 ``DEMO_DATA``              directory of the two rasters
 ``EOXS_TEST_PROCESSES``    ``true`` adds processes that sleep, fail, crash and fill memory
+``WPSJOBS_PIPELINE``       ``true`` adds the URLs of the tile job pipeline; the other variables
+                           of its name are its settings (``wpsjobs.pipeline.options``)
 ``LOG_LEVEL``              ``INFO`` by default
 =========================  ================================================================
 """
@@ -59,6 +61,7 @@ INSTALLED_APPS = [
     "eoxserver.resources.coverages",
     "eoxserver.backends",
     "wpsjobs.eoxserver",
+    "wpsjobs.pipeline",
     "demo",
 ]
 MIDDLEWARE = [
@@ -94,6 +97,7 @@ EOXS_PROCESSES = [
     "demo.processes.Hillshade",
     "demo.processes.Ndvi",
     "demo.processes.Statistics",
+    "demo.mosaic.Mosaic",
 ]
 if os.environ.get("EOXS_TEST_PROCESSES") == "true":
     EOXS_PROCESSES += [
@@ -103,8 +107,16 @@ if os.environ.get("EOXS_TEST_PROCESSES") == "true":
         "demo.test_processes.Crash",
         "demo.test_processes.Hog",
         "demo.test_processes.Digest",
+        "demo.test_processes.Tiles",
         "demo.test_processes.Recorder",
     ]
+
+# The tables of towns and tiles are there in any case, so that it can be added without a migration.
+WPSJOBS_PIPELINE = os.environ.get("WPSJOBS_PIPELINE") == "true"
+WPSJOBS_PIPELINE_CHANGING_GETS = os.environ.get("WPSJOBS_PIPELINE_CHANGING_GETS") != "false"
+WPSJOBS_PIPELINE_PROCESSES = os.environ.get("WPSJOBS_PIPELINE_PROCESSES", "Mosaic").split()
+if "WPSJOBS_PIPELINE_PLAN" in os.environ:
+    WPSJOBS_PIPELINE_PLAN = os.environ["WPSJOBS_PIPELINE_PLAN"]
 
 LOGGING = {
     "version": 1,

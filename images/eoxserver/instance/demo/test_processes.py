@@ -94,6 +94,65 @@ class Crash:
         return "still alive"
 
 
+class Tiles:
+    """Sleeps in parts, and fails in them as it is told to."""
+
+    identifier = "Tiles"
+    title = "Tiles"
+    synchronous = False
+    asynchronous = True
+    inputs = (
+        ("tiles", LiteralData("tiles", int, default=4)),
+        ("seconds", LiteralData("seconds", float, default=1.0)),
+        # index of a part, a colon, and how often it crashes; or "merge", a colon, and so on
+        ("crash", LiteralData("crash", str, optional=True)),
+        # index of a part that raises; with "!" before it, for the client's own fault
+        ("fail", LiteralData("fail", str, optional=True)),
+    )
+    outputs = (("names", LiteralData("names", str)),)
+
+    def partition(self, inputs: dict[str, Any]) -> list[str]:
+        if inputs["tiles"] < 0:
+            raise InvalidInputValueError("tiles", "there cannot be less than none")
+        return [f"tile {number}" for number in range(inputs["tiles"])]
+
+    def execute_part(
+        self,
+        part: str,
+        context: Any,
+        seconds: float,
+        crash: str | None,
+        fail: str | None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        self.crash(context, crash, str(context.part_index))
+        if fail == f"!{context.part_index}":
+            raise InvalidInputValueError("fail", "the client asked for it")
+        if fail == str(context.part_index):
+            raise LookupError(f"no height known for {part}")
+        time.sleep(seconds)
+        name = f"{context.part_index}.txt"
+        Path(context.shared_path, name).write_text(part)
+        return {"file": name, "empty": not list(Path().iterdir())}
+
+    def execute(
+        self, context: Any, parts: list[dict[str, Any]], crash: str | None, **kwargs: Any
+    ) -> str:
+        self.crash(context, crash, "merge")
+        context.update_progress(50, "half of the tiles are together")
+        if not all(part["empty"] for part in parts):
+            raise RuntimeError("a working directory was not a part's own")
+        return ", ".join(Path(context.shared_path, part["file"]).read_text() for part in parts)
+
+    def crash(self, context: Any, crash: str | None, what: str) -> None:
+        which, _, times = (crash or "").partition(":")
+        tried = Path(context.shared_path, f"crashes-{what}")
+        if which == what and (not tried.exists() or tried.stat().st_size < int(times)):
+            with tried.open("a") as file:
+                file.write("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Hog:
     """Fills memory, a megabyte at a time."""
 

@@ -1,5 +1,6 @@
 """URLs of the demonstration instance."""
 
+from django.conf import settings
 from django.urls import include, path, re_path
 
 from demo import views
@@ -10,3 +11,5 @@ urlpatterns = [
     path("results/<path:path>", results.result),
     path("healthz", views.health),
 ]
+if settings.WPSJOBS_PIPELINE:
+    urlpatterns.append(path("", include("wpsjobs.pipeline.urls")))

@@ -1,4 +1,4 @@
-"""``manage.py demo_setup``: the database with the registered coverages.
+"""``manage.py demo_setup``: the database with the registered coverages, towns and tiles.
 
 Run at the build of the image, and again where the database is another one.
 """
@@ -15,6 +15,9 @@ from eoxserver.resources.coverages.registration.registrators.gdal import GDALReg
 from osgeo import gdal
 
 from demo.processes import COLLECTION, ELEVATION
+from demo.raster import degrees_of
+from demo.tiles import TOWNS
+from wpsjobs.pipeline.models import Tile, Town
 
 COVERAGE = "olinda_elevation"
 NO_DATA = -9999
@@ -24,7 +27,7 @@ UNKNOWN = "http://www.opengis.net/def/nil/OGC/0/unknown"
 class Command(BaseCommand):
     """Makes the database anew if it is there already."""
 
-    help = "Make the database and register the elevation model of Olinda in a collection."
+    help = "Make the database, register the elevation model of Olinda, add towns and tiles."
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,6 +36,7 @@ class Command(BaseCommand):
         raster = self.reproject(settings.DEMO_DATA / ELEVATION)
         with transaction.atomic():
             self.register(raster)
+            self.add_towns()
         self.stdout.write(f"registered {COVERAGE} in the collection {COLLECTION}")
 
     def reproject(self, source: Path) -> Path:
@@ -74,3 +78,18 @@ class Command(BaseCommand):
             overrides={"identifier": COVERAGE},
         )
         models.collection_insert_eo_object(collection, report.coverage)
+
+    def add_towns(self) -> None:
+        """The towns of ``demo.tiles``, with the outlines of their tiles for the pipeline's page."""
+        for town in TOWNS:
+            source = gdal.Open(str(settings.DEMO_DATA / town.source))
+            tiles = []
+            for number in town.grid.numbers():
+                window = town.grid.window(number, source.RasterXSize, source.RasterYSize)
+                corners = zip(
+                    ("west", "south", "east", "north"), degrees_of(source, window), strict=True
+                )
+                tile, _ = Tile.objects.update_or_create(number=number, defaults=dict(corners))
+                tiles.append(tile)
+            row, _ = Town.objects.update_or_create(number=town.number, defaults={"name": town.name})
+            row.tiles.set(tiles)

@@ -1,0 +1,1 @@
+"""Of the tables of towns and tiles."""

@@ -1,0 +1,1 @@
+"""The tile job pipeline: its HTTP service, its description and its page."""
