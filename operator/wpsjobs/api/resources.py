@@ -321,6 +321,13 @@ class WpsJob:
         return self.status.phase in FINISHED
 
     @property
+    def has_attempt(self) -> bool:
+        """Whether an attempt is under way: a Kubernetes Job's, or that of a consumer's claim."""
+        status = self.status
+        claimed = status.claim is not None and status.scheduled_at is not None
+        return not self.finished and (status.job_name is not None or claimed)
+
+    @property
     def cancelled(self) -> bool:
         """Whether ``spec.cancel`` is to be acted on.
 

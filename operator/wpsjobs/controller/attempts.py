@@ -7,18 +7,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from wpsjobs.api.names import kubernetes_job_name
-from wpsjobs.api.phases import FINISHED, Cause, Phase, Reason
-from wpsjobs.api.resources import Policy, WpsJob
+from wpsjobs.api.phases import Cause, Phase, Reason
+from wpsjobs.api.resources import WpsJob
 from wpsjobs.api.times import format_time
 from wpsjobs.controller import lifecycle, suspension
 from wpsjobs.controller.actions import Action, DeleteKubernetesJob, Launch, PatchStatus, Plan
 from wpsjobs.controller.children import Attempt, Pod
+from wpsjobs.controller.endings import MAX_UNCOUNTED, conclude, uncounted
 from wpsjobs.controller.outcome import Outcome, outcome
 from wpsjobs.controller.transitions import Transition, attempt_entry, transit
 from wpsjobs.controller.view import View
 
-MAX_UNCOUNTED = 10
-"""Relaunches after disruptions that do not count; one more is taken as a crash."""
 POD_NEWS_SECONDS = 5.0
 """How far the news of a pod, which has the exit code, may lag behind that of its Kubernetes Job."""
 BACKSTOP_SECONDS = 60.0
@@ -28,7 +27,6 @@ LOST_SECONDS = 10.0
 
 _MARKS = frozenset({Reason.TIMEOUT, Reason.CANNOT_START})
 """Reasons for which the operator itself ends an attempt, marked in the attempt before it does."""
-_NEVER_REPEATED = frozenset({Reason.CLIENT_ERROR, Reason.BAD_REQUEST, Reason.CANNOT_START})
 
 
 def advance(view: View, job: WpsJob, now: datetime, plan: Plan) -> None:
@@ -231,42 +229,7 @@ def _conclude(view: View, job: WpsJob, attempt: Attempt, now: datetime) -> Patch
     if job.status.started_at is None and attempt.pod and attempt.pod.started_at:
         # It was through before the kubelet told that it ran.
         fields["startedAt"] = format_time(attempt.pod.started_at)
-    if end.succeeded:
-        return lifecycle.finish(view, job, Phase.SUCCEEDED, end.reason, end.message, now, **fields)
-    if job.cancelled:
-        message = "Dismissed; its pod has ended"
-        return lifecycle.finish(
-            view, job, Phase.DISMISSED, Reason.DISMISSED, message, now, **fields
-        )
-    relaunch = _relaunch(view.policy(job), job, end)
-    if relaunch is None:
-        message = _final_words(view.policy(job), job, end)
-        return lifecycle.finish(view, job, Phase.FAILED, end.reason, message, now, **fields)
-    counted, message = relaunch
-    fields["restarts"] = job.status.restarts + (1 if counted else 0)
-    # Progress is that of an attempt, and a worker checks that the current one is its own.
-    fields |= {"jobName": None, "scheduledAt": None, "startedAt": None, "progress": None}
-    fields["pausedSeconds"] = None
-    to = Transition(Phase.ACCEPTED, Reason.RELAUNCH, message, fields, "Relaunched")
-    return transit(job, to, now)
-
-
-def _relaunch(policy: Policy, job: WpsJob, end: Outcome) -> tuple[bool, str] | None:
-    """Whether the failed attempt is repeated: (does it count, words), or None if it is not."""
-    number = job.status.attempt
-    if end.reason in _NEVER_REPEATED:
-        return None
-    if not end.counted and _uncounted(job) < MAX_UNCOUNTED:
-        return False, f"Attempt {number} is repeated, uncounted: {end.message}"
-    if (end.cause or Cause.CRASH) not in policy.restart_on:
-        return None
-    if job.status.restarts >= policy.restart_limit:
-        return None
-    restarts = job.status.restarts + 1
-    return True, (
-        f"Attempt {number} is repeated (restart {restarts} of at most {policy.restart_limit}): "
-        f"{end.message}"
-    )
+    return conclude(view, job, end, fields, now, dismissed="Dismissed; its pod has ended")
 
 
 def _unless_finalising(job: WpsJob, end: Outcome) -> Outcome:
@@ -280,33 +243,10 @@ def _unless_finalising(job: WpsJob, end: Outcome) -> Outcome:
         or progress is None
         or not progress.finalising
         or any(entry.get("reason") == Reason.FINALISING for entry in attempts)
-        or _uncounted(job) >= MAX_UNCOUNTED
+        or uncounted(job) >= MAX_UNCOUNTED
     ):
         return end
     return replace(end, reason=Reason.FINALISING, counted=False)
-
-
-def _uncounted(job: WpsJob) -> int:
-    """How many relaunches of *job* did not count, since it was last retried.
-
-    ``attempts`` has the last ten alone, the current one among them: too few to tell.
-    """
-    launches = 0
-    for entry in reversed(job.status.history):
-        if entry.get("phase") in list(FINISHED):
-            break
-        launches += entry.get("phase") == Phase.SCHEDULED
-    else:
-        launches = job.status.attempt
-    return max(0, launches - 1 - job.status.restarts)
-
-
-def _final_words(policy: Policy, job: WpsJob, end: Outcome) -> str:
-    if end.reason in _NEVER_REPEATED | {Reason.PROCESS_ERROR}:
-        return end.message
-    if policy.restart_limit and job.status.restarts >= policy.restart_limit:
-        return f"{end.message} (given up after {job.status.restarts} restarts)"
-    return end.message
 
 
 def _closed(job: WpsJob, attempt: Attempt, end: Outcome, now: datetime) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from wpsjobs.api.times import format_time, later
 from wpsjobs.controller import suspension
 from wpsjobs.controller.actions import Action, DeleteWpsJob, Launch, PatchStatus, Plan
 from wpsjobs.controller.manifests import kubernetes_job
-from wpsjobs.controller.transitions import Transition, attempt_entry, transit
+from wpsjobs.controller.transitions import Passed, Transition, attempt_entry, transit
 from wpsjobs.controller.view import View
 
 
@@ -123,6 +123,8 @@ def retry(job: WpsJob, now: datetime) -> PatchStatus:
         "progress": None,
         "acceptedAt": format_time(job.status.accepted_at or now),
     }
+    if job.status.claim is not None:
+        fields["claim"] = None  # it told the end of the last attempt
     message = f"Put back into the queue {job.spec.queue!r} as asked (retry {job.spec.retries})"
     return transit(job, Transition(Phase.ACCEPTED, Reason.RETRY, message, fields, "Retried"), now)
 
@@ -153,6 +155,7 @@ def finish(
     reason: Reason,
     message: str,
     now: datetime,
+    passed: Passed = (),
     **fields: Any,
 ) -> PatchStatus:
     """The patch that ends *job* in the final *phase*."""
@@ -162,7 +165,7 @@ def finish(
     if end is not None:
         fields["expiresAt"] = format_time(end)
     assert phase in FINISHED  # noqa: S101 - a programming error, not an input
-    return transit(job, Transition(phase, reason, message, fields), now)
+    return transit(job, Transition(phase, reason, message, fields, passed=passed), now)
 
 
 def manifest(view: View, job: WpsJob, number: int) -> dict[str, Any]:

@@ -175,9 +175,7 @@ class Cluster:
         InvalidError where a test among them fails, or what they make is not valid.
         """
         path = self._path(name) + "/status"
-        return self._json(
-            "PATCH", path, body=operations, content_type=_JSON_PATCH, timeout=timeout
-        )
+        return self._json("PATCH", path, body=operations, content_type=_JSON_PATCH, timeout=timeout)
 
     def delete_job(
         self,
