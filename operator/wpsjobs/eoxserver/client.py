@@ -269,6 +269,10 @@ class Cluster:
     def raw_patch(self, path: str, patch: Raw) -> Raw:
         return self._json("PATCH", path, body=patch, content_type=_MERGE_PATCH)
 
+    def raw_delete(self, path: str) -> None:
+        """Delete by path."""
+        self._json("DELETE", path)
+
     def _path(self, name: str | None = None) -> str:
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{_q(self.namespace)}/{WPSJOB_PLURAL}"
         return path if name is None else f"{path}/{_q(name)}"
