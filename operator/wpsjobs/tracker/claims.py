@@ -172,6 +172,8 @@ def _say(
             if now["metadata"]["resourceVersion"] == known["metadata"]["resourceVersion"]:
                 raise  # it will not help to say it again
             known, failure = now, error
+            if time.monotonic() < deadline:
+                continue  # what was known was old
         except (UnreachableError, OverloadedError) as error:
             unanswered, failure = unanswered or isinstance(error, UnreachableError), error
         if time.monotonic() + pause > deadline:

@@ -81,7 +81,7 @@ def main() -> int:
 
 def _run(channel: Channel) -> tuple[ExitCode, TerminationMessage]:
     try:
-        _set_up()
+        set_up()
         settings = load()
     except Exception as error:
         logger.exception("the instance does not start")
@@ -98,7 +98,7 @@ def _run(channel: Channel) -> tuple[ExitCode, TerminationMessage]:
         return ExitCode.CRASHED, TerminationMessage(str(error), locator="StorageError")
 
 
-def _set_up() -> None:
+def set_up() -> None:
     """Start Django where there is an instance: a handler may use its models."""
     if os.environ.get("DJANGO_SETTINGS_MODULE"):
         import django  # a task does without, unless it is an instance's
