@@ -75,7 +75,7 @@ def status_of(  # noqa: PLR0911 (one for each thing to look at, in their order)
     if job.spec.suspend:
         return Status.PAUSED
     claim = job.status.claim
-    if claim is not None and claim.attempt >= job.status.attempt:
+    if claim is not None and claim.attempt == job.status.attempt + (phase is Phase.ACCEPTED):
         return _OF_CLAIM[claim.state]
     if phase is Phase.PAUSED:  # no longer, the operator is about to say so
         phase = Phase.STARTED if job.status.started_at else Phase.ACCEPTED

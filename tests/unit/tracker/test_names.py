@@ -20,8 +20,8 @@ def test_a_task_has_the_same_name_for_ever() -> None:
 
 
 @given(WORDS.filter(lambda text: text.isprintable()), WORDS.filter(lambda text: text.isprintable()))
-def test_names_are_dns_labels(type: str, identifier: str) -> None:
-    name = task_name(type, identifier)
+def test_names_are_dns_labels(task_type: str, identifier: str) -> None:
+    name = task_name(task_type, identifier)
     assert LABEL.fullmatch(name)
     assert len(name) <= MAX_RESOURCE_NAME_LENGTH
     assert LABEL.fullmatch(process_name(identifier))
@@ -39,7 +39,7 @@ def test_types_that_read_alike_have_different_names() -> None:
 
 @pytest.mark.parametrize("identifier", ["", "x" * 257, "\ud800"])
 def test_what_cannot_be_an_identifier_is_refused(identifier: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"must have 1 to 256|surrogates not allowed"):
         checked(identifier, "the identifier")
 
 
