@@ -137,7 +137,7 @@ def _claimed(known: Store, task: Task) -> Raw | None:
     claim = task.job.status.claim
     if claim is None or not claim.consumer.startswith(consumer_name("")):
         return None
-    known.claimed[task.id] = task.raw
+    known.hold(task)
     return task.raw
 
 
@@ -147,14 +147,12 @@ def _report(known: Store, task: Task, claimed: Raw, status: Status, message: str
     try:
         known.claimed[task.id] = report(known.cluster, claimed, CLAIM_OF[status], message)
     except ClaimLostError as error:
-        known.claimed.pop(task.id, None)
+        # The claim is kept: whatever this consumer says of the task goes on being of no account.
         if status is Status.FAILED:
             # Of a loop's last resort: there is nothing left to fail, and the loop is to go on.
             logger.warning("task %d: %s", task.id, error)
             return
         raise TaskStateError(f"The task {task.id} is not yours any more: {error}") from error
-    if status in ENDED:
-        known.claimed.pop(task.id, None)
 
 
 def _ask(known: Store, task: Task, status: Status, message: str) -> None:

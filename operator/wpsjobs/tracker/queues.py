@@ -39,7 +39,7 @@ _NOT_SEEN_YET = frozenset({Reason.UNKNOWN_PROCESS, Reason.UNKNOWN_QUEUE})
 def getQueueSize() -> int:
     """How many tasks wait in the queue."""
     known = store()
-    return sum(1 for task in known.unfinished() if _waits(known, task))
+    return sum(1 for task in known.unfinished() if _waits(task))
 
 
 def getMaxQueueSize() -> int:
@@ -117,15 +117,17 @@ def dequeueTask(serverID: str, message: str = "") -> list[int]:
     if raw is None:
         raise QueueEmpty(f"No task waits in the queue {known.settings.queue!r}.")
     task = known.remember(Task(raw))
-    known.claimed[task.id] = raw
+    known.hold(task)
     return [task.id]
 
 
-def _waits(known: Store, task: Task) -> bool:
+def _waits(task: Task) -> bool:
+    """Whether the task takes a place in the queue."""
     status = task.job.status
-    if status.phase is Phase.PAUSED and status.job_name is None and status.started_at is None:
-        return True
-    return known.status(task) is Status.ACCEPTED
+    if status.phase is Phase.PAUSED:
+        return status.scheduled_at is None
+    claimed = status.claim is not None and status.claim.attempt > status.attempt
+    return status.phase in {None, Phase.ACCEPTED} and not claimed
 
 
 def _note(known: Store, task: Task, message: str) -> None:

@@ -132,6 +132,13 @@ class Store:
                 return self.remember(task)
         return None
 
+    def hold(self, task: Task) -> None:
+        """Keep the claim of *task* that this program has; even one that is lost, to know it by."""
+        self.claimed.pop(task.id, None)
+        while len(self.claimed) >= MAX_KNOWN:
+            self.claimed.pop(next(iter(self.claimed)), None)
+        self.claimed[task.id] = task.raw
+
     def remember(self, task: Task) -> Task:
         """Keep the name of *task*, and return it."""
         if task.job.status.sequence is not None:
