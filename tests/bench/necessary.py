@@ -1,7 +1,8 @@
-"""WpsJobs by a driver that makes the necessary writes and nothing else: what no operator can better.
+"""WpsJobs by a driver that makes the necessary writes and nothing else, which no operator betters.
 
 It knows what it has created and what comes next, so that it watches nothing but the ends of the
-Kubernetes Jobs, decides nothing, and could not survive a restart. Its writes are the operator's own.
+Kubernetes Jobs, decides nothing, and could not survive a restart. Its writes are those of the
+operator.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from wpsjobs.api.names import kubernetes_job_name
 from wpsjobs.api.phases import Phase, Reason
 from wpsjobs.api.resources import WpsJob, WpsProcess, WpsQueue
 from wpsjobs.api.times import format_time
-from wpsjobs.controller.manifests import kubernetes_job
+from wpsjobs.controller.manifests import Assignment, kubernetes_job
 from wpsjobs.controller.transitions import Transition, attempt_entry, transit
 
 WRITES_AT_ONCE = 32
@@ -110,7 +111,7 @@ class Driver:
             "attempts": attempt_entry((), 1, {"jobName": job_name}),
         }
         job = await self._patch(job, Phase.SCHEDULED, Reason.ADMITTED, fields)
-        manifest = kubernetes_job(job, 1, self._queue, self._process, SERVICE_ACCOUNT)
+        manifest = kubernetes_job(Assignment(job, 1), self._queue, self._process, SERVICE_ACCOUNT)
         await self._api.create("jobs", manifest)
         entry = {"podName": f"{job_name}-abcde", "node": "kwok-node-0", "startedAt": _now()}
         fields = {"startedAt": _now(), "attempts": attempt_entry(job.status.attempts, 1, entry)}

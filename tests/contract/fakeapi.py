@@ -172,7 +172,9 @@ class FakeApi:
         name = body["metadata"]["name"]
         if name in self.jobs:
             raise Refusal(409, f'wpsjobs "{name}" already exists')
-        created = copy.deepcopy(self._store("ADDED", make_job(name, **body["spec"])))
+        job = make_job(name, **body["spec"])
+        job["metadata"]["annotations"] = body["metadata"].get("annotations", {})
+        created = copy.deepcopy(self._store("ADDED", job))
         status = self.on_created(created)
         if status is not None:
             job = copy.deepcopy(created)

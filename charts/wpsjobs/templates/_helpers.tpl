@@ -75,3 +75,12 @@ enableServiceLinks: false
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* The queues that the values list, and that of the tasks. */}}
+{{- define "wpsjobs.queues" -}}
+{{- $queues := .Values.queues }}
+{{- if .Values.tracker.enabled }}
+{{- $queues = append $queues .Values.tracker.queue }}
+{{- end }}
+{{- toYaml $queues }}
+{{- end }}

@@ -146,6 +146,9 @@ url_base={{ include "wpsjobs.resultsUrl" . }}
 [services.ows.wps.kubernetes]
 namespace={{ .Release.Namespace }}
 queue={{ (first .Values.queues).name }}
+{{- if .Values.tracker.enabled }}
+tracker_queue={{ .Values.tracker.queue.name }}
+{{- end }}
 accept_timeout={{ .Values.eoxserver.acceptTimeout }}
 {{- with .Values.eoxserver.extraConfig }}
 

@@ -66,6 +66,10 @@ class Reason(StrEnum):
     # on the way
     ADMITTED = "Admitted"
     POD_RUNNING = "PodRunning"
+    CLAIMED = "Claimed"
+    CONSUMER_RUNNING = "ConsumerRunning"
+    PAUSED_BY_CONSUMER = "PausedByConsumer"
+    """A label of the task's own; unlike one that is suspended, it goes on, and so does its time."""
     RELAUNCH = "Relaunch"
     RETRY = "Retry"
     SUSPENDED = "Suspended"
@@ -82,6 +86,8 @@ class Reason(StrEnum):
     CLIENT_ERROR = "ClientError"
     CANNOT_START = "CannotStart"
     DISRUPTED = "Disrupted"
+    RELEASED = "Released"
+    """Of an attempt that its consumer gave back unfinished, as it was told to end."""
     SUPERSEDED = "Superseded"
     FINALISING = "Finalising"
     """Of an attempt that died between its last word and the final document."""
@@ -98,3 +104,26 @@ class Cause(StrEnum):
 
 DEFAULT_RESTART_ON = frozenset({Cause.CRASH, Cause.OUT_OF_MEMORY, Cause.TIMEOUT})
 """A raise is the process's own answer, repeated only where asked."""
+
+
+class ClaimState(StrEnum):
+    """``status.claim.state``: how a consumer says that the attempt stands which it has claimed."""
+
+    CLAIMED = "Claimed"
+    """Taken from the queue, not begun."""
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    """A label: whatever runs goes on, and its time-out too."""
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    """The task's own answer, which is repeated only where ``restartOn`` has ``ProcessError``."""
+    CRASHED = "Crashed"
+    """It ended without an answer: to be repeated within the restart limit."""
+    RELEASED = "Released"
+    """Given back unfinished: to be repeated, uncounted."""
+
+
+CLAIM_ENDED = frozenset(
+    {ClaimState.SUCCEEDED, ClaimState.FAILED, ClaimState.CRASHED, ClaimState.RELEASED}
+)
+"""A consumer's last word on its attempt: what it says later counts no more."""

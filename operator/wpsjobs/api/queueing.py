@@ -12,8 +12,12 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from wpsjobs.api.phases import LAUNCHED, Phase
-from wpsjobs.api.resources import WpsJob, WpsQueue
+from wpsjobs.api.resources import Executor, WpsJob, WpsQueue
 
+HEARTBEAT_SECONDS = 5.0
+"""A consumer that says that it is at work says so as often."""
+SILENCE_SECONDS = 60.0
+"""One that has said so, and has not for as long, is taken for dead."""
 SAMPLE = 50
 """Of as many finished WpsJobs, the newest, the usual length is taken."""
 
@@ -31,6 +35,16 @@ class Place:
 def order(job: WpsJob) -> tuple[int, int, int]:
     """The place of *job* in its queue: by priority, relaunches first, then as created."""
     return (-job.spec.priority, 0 if job.status.attempt else 1, job.sequence)
+
+
+def is_free(job: WpsJob) -> bool:
+    """Whether *job* waits for a consumer to claim it; its queue may be held all the same."""
+    claim = job.status.claim
+    return (
+        job.status.phase is Phase.ACCEPTED
+        and not (job.spec.suspend or job.cancelled or job.metadata.deleting)
+        and (claim is None or claim.attempt <= job.status.attempt)
+    )
 
 
 def place(
@@ -51,7 +65,12 @@ def place(
 def _expected_start(
     position: int, jobs: Sequence[WpsJob], queue: WpsQueue | None, now: datetime
 ) -> datetime | None:
-    """When *position* slots will have become free, if each WpsJob takes the usual time."""
+    """When *position* slots will have become free, if each WpsJob takes the usual time.
+
+    Nobody knows how many consumers there are.
+    """
+    if queue is not None and queue.executor is Executor.CONSUMERS:
+        return None
     usual = _usual_seconds(jobs)
     if queue is None or queue.suspend or queue.parallelism < 1 or usual is None:
         return None

@@ -16,7 +16,14 @@ from typing import Any, TypeVar
 
 from wpsjobs.api.names import DEFAULT_QUEUE, DEFAULT_WPS_VERSION
 from wpsjobs.api.parts import Parts
-from wpsjobs.api.phases import DEFAULT_RESTART_ON, FINISHED, LAUNCHED, Cause, Phase
+from wpsjobs.api.phases import (
+    DEFAULT_RESTART_ON,
+    FINISHED,
+    LAUNCHED,
+    Cause,
+    ClaimState,
+    Phase,
+)
 from wpsjobs.api.times import parse_time
 
 Raw = Mapping[str, Any]
@@ -210,6 +217,41 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Report:
+    """One of ``status.claim.reports``: what a consumer has said of its attempt."""
+
+    state: ClaimState
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """``status.claim``: which consumer has taken an attempt, and how it says that it stands."""
+
+    consumer: str
+    attempt: int = 0
+    state: ClaimState = ClaimState.CLAIMED
+    message: str | None = None
+    heartbeat: str | None = None
+    """As written: what counts is that it changes, for it is the time of another machine."""
+    reports: tuple[Report, ...] = ()
+    """What it has said since the operator last looked, oldest first."""
+
+    @classmethod
+    def from_fields(cls, fields: _Fields) -> Claim:
+        reports = [_Fields(raw) for raw in fields.list("reports")]
+        states = [(report, report.member("state", ClaimState)) for report in reports]
+        return cls(
+            consumer=fields.text("consumer") or "",
+            attempt=fields.integer("attempt") or 0,
+            state=fields.member("state", ClaimState) or ClaimState.CLAIMED,
+            message=fields.text("message"),
+            heartbeat=fields.text("heartbeat"),
+            reports=tuple(Report(state, one.text("message")) for one, state in states if state),
+        )
+
+
+@dataclass(frozen=True)
 class WpsJobStatus:
     """``status`` of a WpsJob; lists that only grow stay raw, to be written back as they are."""
 
@@ -228,6 +270,7 @@ class WpsJobStatus:
     expires_at: datetime | None = None
     paused_seconds: float = 0.0
     progress: Progress | None = None
+    claim: Claim | None = None
     attempts: tuple[Raw, ...] = ()
     history: tuple[Raw, ...] = ()
     conditions: tuple[Raw, ...] = ()
@@ -258,6 +301,9 @@ class WpsJobStatus:
                 updated_at=progress.time("updatedAt"),
             )
             if fields.raw("progress") is not None
+            else None,
+            claim=Claim.from_fields(fields.object("claim"))
+            if fields.raw("claim") is not None
             else None,
             attempts=_mappings(fields.list("attempts")),
             history=_mappings(fields.list("history")),
@@ -299,6 +345,13 @@ class WpsJob:
         """Whether nothing but the merge step is left, as in a WpsJob that is no fan-out."""
         parts = self.status.parts
         return not self.spec.parts or (parts is not None and parts.complete)
+
+    @property
+    def has_attempt(self) -> bool:
+        """Whether an attempt is under way: in Kubernetes Jobs, or by a consumer's claim."""
+        status = self.status
+        claimed = status.claim is not None and status.scheduled_at is not None
+        return not self.finished and (status.job_name is not None or self.in_parts or claimed)
 
     @property
     def cancelled(self) -> bool:

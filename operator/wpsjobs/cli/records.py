@@ -47,7 +47,7 @@ class Queues:
             if job.spec.queue == queue
             and (
                 job.status.phase in LAUNCHED
-                or (job.status.phase is Phase.PAUSED and job.status.job_name is not None)
+                or (job.status.phase is Phase.PAUSED and job.has_attempt)
             )
         ]
 
@@ -101,7 +101,7 @@ def queue_record(queue: WpsQueue, queues: Queues) -> Record:
     paused = [
         job
         for job in queues.jobs
-        if job.spec.queue == name and job.status.phase is Phase.PAUSED and not job.status.job_name
+        if job.spec.queue == name and job.status.phase is Phase.PAUSED and not job.has_attempt
     ]
     return {
         "name": name,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from wpsjobs.api.phases import Phase
 from wpsjobs.api.queueing import order
-from wpsjobs.api.resources import Limits, Policy, WpsJob, WpsProcess, WpsQueue
+from wpsjobs.api.resources import Executor, Limits, Policy, WpsJob, WpsProcess, WpsQueue
 from wpsjobs.api.times import later, parse_time
 from wpsjobs.controller.fanout import Turn, total_wanted
 from wpsjobs.controller.view import View, is_queued
@@ -43,6 +43,8 @@ def judge(
 ) -> Verdicts:
     """The verdicts on the queued WpsJobs of *queue* and on *new* ones of it.
 
+    Where consumers serve the queue, none is admitted: they take what waits by themselves.
+
     Everything that is decided here counts at both places, still waiting and already holding a
     slot, for the writes can fail one by one; the next round counts what has become of them. While
     room is being made (*settling* says so, or something leaves the queue now), nobody is refused:
@@ -52,7 +54,8 @@ def judge(
     verdicts = Verdicts()
     queued = [job for job in view.of_queue(queue.metadata.name) if is_queued(job)]
     line: list[WpsJob] = []
-    for job in sorted([*queued, *new], key=order):
+    is_ours = queue.executor is Executor.JOBS
+    for job in sorted([*queued, *new], key=order) if is_ours else []:
         is_new = job.status.phase is None
         if job.status.phase is Phase.PAUSED or job.cancelled or job.metadata.deleting:
             continue
@@ -63,7 +66,7 @@ def judge(
             verdicts.wake_in = min(pause, verdicts.wake_in or pause)
         elif not job.spec.suspend and job.metadata.name not in view.able_to_run:
             line.append(job)
-    if not queue.suspend:
+    if is_ours and not queue.suspend:
         _share(verdicts, _Slots(view, queue), line, turns, now)
     settling = settling or any(job.status.phase is not None for job in verdicts.admitted)
     _admit_to_queue(verdicts, queue, [*queued, *arriving], new, settling=settling)

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from wpsjobs.api.names import kubernetes_job_name
-from wpsjobs.api.phases import FINISHED, Cause, Phase, Reason
-from wpsjobs.api.resources import Policy, WpsJob
+from wpsjobs.api.phases import Cause, Phase, Reason
+from wpsjobs.api.resources import WpsJob
 from wpsjobs.api.times import format_time, parse_time
 from wpsjobs.controller import lifecycle, overdue, suspension
 from wpsjobs.controller.actions import Action, DeleteKubernetesJob, Launch, PatchStatus, Plan
 from wpsjobs.controller.children import Attempt, Pod
-from wpsjobs.controller.outcome import NEVER_REPEATED, Outcome, outcome
+from wpsjobs.controller.endings import conclude, uncounted
+from wpsjobs.controller.outcome import Outcome, outcome
 from wpsjobs.controller.overdue import BACKSTOP_SECONDS, MAX_UNCOUNTED
 from wpsjobs.controller.transitions import Transition, attempt_entry, transit
 from wpsjobs.controller.view import View
@@ -207,44 +208,7 @@ def _conclude(view: View, job: WpsJob, attempt: Attempt, now: datetime) -> Patch
     if job.status.started_at is None and attempt.pod and attempt.pod.started_at:
         # It was through before the kubelet told that it ran.
         fields["startedAt"] = format_time(attempt.pod.started_at)
-    if end.succeeded:
-        return lifecycle.finish(view, job, Phase.SUCCEEDED, end.reason, end.message, now, **fields)
-    if job.cancelled:
-        message = "Dismissed; its pod has ended"
-        return lifecycle.finish(
-            view, job, Phase.DISMISSED, Reason.DISMISSED, message, now, **fields
-        )
-    relaunch = _relaunch(view.policy(job), job, end)
-    if relaunch is None:
-        message = _final_words(view.policy(job), job, end)
-        return lifecycle.finish(view, job, Phase.FAILED, end.reason, message, now, **fields)
-    counted, message = relaunch
-    fields["restarts"] = job.status.restarts + (1 if counted else 0)
-    # Progress is that of an attempt, and a worker checks that the current one is its own.
-    fields |= {"jobName": None, "scheduledAt": None, "startedAt": None, "progress": None}
-    if job.spec.parts:
-        fields["progress"] = lifecycle.progress_of_parts(job, now)
-    fields["pausedSeconds"] = None
-    to = Transition(Phase.ACCEPTED, Reason.RELAUNCH, message, fields, "Relaunched")
-    return transit(job, to, now)
-
-
-def _relaunch(policy: Policy, job: WpsJob, end: Outcome) -> tuple[bool, str] | None:
-    """Whether the failed attempt is repeated: (does it count, words), or None if it is not."""
-    number = job.status.attempt
-    if end.reason in NEVER_REPEATED:
-        return None
-    if not end.counted and _uncounted(job) < MAX_UNCOUNTED:
-        return False, f"Attempt {number} is repeated, uncounted: {end.message}"
-    if (end.cause or Cause.CRASH) not in policy.restart_on:
-        return None
-    if job.status.restarts >= policy.restart_limit:
-        return None
-    restarts = job.status.restarts + 1
-    return True, (
-        f"Attempt {number} is repeated (restart {restarts} of at most {policy.restart_limit}): "
-        f"{end.message}"
-    )
+    return conclude(view, job, end, fields, now, dismissed="Dismissed; its pod has ended")
 
 
 def _unless_finalising(job: WpsJob, end: Outcome) -> Outcome:
@@ -258,33 +222,10 @@ def _unless_finalising(job: WpsJob, end: Outcome) -> Outcome:
         or progress is None
         or not progress.finalising
         or any(entry.get("reason") == Reason.FINALISING for entry in attempts)
-        or _uncounted(job) >= MAX_UNCOUNTED
+        or uncounted(job) >= MAX_UNCOUNTED
     ):
         return end
     return replace(end, reason=Reason.FINALISING, counted=False)
-
-
-def _uncounted(job: WpsJob) -> int:
-    """How many relaunches of *job* did not count, since it was last retried.
-
-    ``attempts`` has the last ten alone, the current one among them: too few to tell.
-    """
-    launches = 0
-    for entry in reversed(job.status.history):
-        if entry.get("phase") in list(FINISHED):
-            break
-        launches += entry.get("phase") == Phase.SCHEDULED
-    else:
-        launches = job.status.attempt
-    return max(0, launches - 1 - job.status.restarts)
-
-
-def _final_words(policy: Policy, job: WpsJob, end: Outcome) -> str:
-    if end.reason in NEVER_REPEATED | {Reason.PROCESS_ERROR}:
-        return end.message
-    if policy.restart_limit and job.status.restarts >= policy.restart_limit:
-        return f"{end.message} (given up after {job.status.restarts} restarts)"
-    return end.message
 
 
 def _closed(job: WpsJob, attempt: Attempt, end: Outcome, now: datetime) -> list[dict[str, Any]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from wpsjobs.api.phases import Phase, Reason
 from wpsjobs.api.resources import Executor, WpsJob, WpsQueue
 from wpsjobs.api.times import format_time
-from wpsjobs.controller import admission, attempts, fanout, lifecycle, told
+from wpsjobs.controller import admission, attempts, claims, fanout, lifecycle, told
 from wpsjobs.controller.actions import (
     Action,
     DeleteKubernetesJob,
@@ -38,16 +38,14 @@ def decide(view: View, now: datetime) -> Plan:
                 _look_at(view, job, now, plan, new)
         except Exception as error:  # a status can be spoilt by hand in ways nobody thought of
             plan.problems.append((job, error))
-    settling = any(isinstance(action, PatchStatus) for action in plan.actions)
+    patched = [action.job for action in plan.actions if isinstance(action, PatchStatus)]
     for queue in view.queues.values():
-        if queue.executor is Executor.JOBS:
-            mine = [job for job in new if job.spec.queue == queue.metadata.name]
-            its = [found for found in fanouts if found.job.spec.queue == queue.metadata.name]
-            _serve(view, queue, mine, its, now, plan, settling=settling)
+        mine = [job for job in new if job.spec.queue == queue.metadata.name]
+        its = [found for found in fanouts if found.job.spec.queue == queue.metadata.name]
+        _serve(view, queue, mine, its, now, plan, settling=_is_settling(queue, patched))
         told.tell_queue(view, queue, now, plan)
     for found in fanouts:
-        its_queue = view.queues.get(found.job.spec.queue)
-        if its_queue is None or its_queue.executor is not Executor.JOBS:
+        if found.job.spec.queue not in view.queues:
             _go_on(view, found, 0, now, now, plan, alone=True)
     told.tell_processes(view, plan)
     _clean_up(view, now, plan)
@@ -69,9 +67,10 @@ def _look_at(view: View, job: WpsJob, now: datetime, plan: Plan, new: list[WpsJo
     elif job.finished:
         _after_the_end(view, job, now, plan)
     elif is_admitted(job):
-        attempts.advance(view, job, now, plan)
+        advance = claims.advance if claims.is_by_claim(view, job) else attempts.advance
+        advance(view, job, now, plan)
     else:
-        plan.add(*lifecycle.wait(view, job, now))
+        plan.add(*(claims.take(view, job, now) or lifecycle.wait(view, job, now)))
 
 
 def take_over(view: View, now: datetime) -> list[Action]:
@@ -96,6 +95,13 @@ def take_over(view: View, now: datetime) -> list[Action]:
             patch = {"message": f"{words}; the operator was replaced at {format_time(now)}"}
         actions.append(PatchStatus(job, patch))
     return actions
+
+
+def _is_settling(queue: WpsQueue, patched: Sequence[WpsJob]) -> bool:
+    """Whether room may be made in *queue* by the changes of the WpsJobs that are *patched*."""
+    if queue.executor is Executor.JOBS:
+        return bool(patched)  # a slot that becomes free anywhere, and so a place
+    return any(is_queued(job) and job.spec.queue == queue.metadata.name for job in patched)
 
 
 def _serve(

@@ -8,12 +8,12 @@ from typing import Any
 
 from wpsjobs.api.names import kubernetes_job_name
 from wpsjobs.api.phases import FINISHED, Phase, Reason
-from wpsjobs.api.resources import Policy, WpsJob
+from wpsjobs.api.resources import Executor, Policy, WpsJob
 from wpsjobs.api.times import format_time, later
 from wpsjobs.controller import suspension
 from wpsjobs.controller.actions import Action, DeleteWpsJob, Launch, PatchStatus, Plan
 from wpsjobs.controller.manifests import Assignment, kubernetes_job
-from wpsjobs.controller.transitions import Transition, attempt_entry, transit
+from wpsjobs.controller.transitions import Passed, Transition, attempt_entry, transit
 from wpsjobs.controller.view import View
 
 
@@ -28,7 +28,18 @@ def refuse_at_sight(view: View, job: WpsJob, now: datetime) -> PatchStatus | Non
             f"{format_time(job.spec.accept_before)} that the service is busy"
         )
         return finish(view, job, Phase.REJECTED, Reason.TOO_LATE, message, now)
-    return refuse_unknown(view, job, now)
+    return refuse_unknown(view, job, now) or _refuse_parts(view, job, now)
+
+
+def _refuse_parts(view: View, job: WpsJob, now: datetime) -> PatchStatus | None:
+    """The end of a fan-out in a queue of consumers, each of which takes a WpsJob as a whole."""
+    if not job.spec.parts or view.queues[job.spec.queue].executor is Executor.JOBS:
+        return None
+    message = (
+        f"The WpsQueue {job.spec.queue!r} is served by consumers, which take no spec.parts; "
+        "name a queue whose executor is Jobs"
+    )
+    return finish(view, job, Phase.FAILED, Reason.BAD_REQUEST, message, now)
 
 
 def refuse_unknown(view: View, job: WpsJob, now: datetime) -> PatchStatus | None:
@@ -123,6 +134,8 @@ def retry(job: WpsJob, now: datetime) -> PatchStatus:
         "parts": None,
         "acceptedAt": format_time(job.status.accepted_at or now),
     }
+    if job.status.claim is not None:
+        fields["claim"] = None  # it told the end of the last attempt
     message = f"Put back into the queue {job.spec.queue!r} as asked (retry {job.spec.retries})"
     return transit(job, Transition(Phase.ACCEPTED, Reason.RETRY, message, fields, "Retried"), now)
 
@@ -153,6 +166,7 @@ def finish(
     reason: Reason,
     message: str,
     now: datetime,
+    passed: Passed = (),
     **fields: Any,
 ) -> PatchStatus:
     """The patch that ends *job* in the final *phase*."""
@@ -162,7 +176,7 @@ def finish(
     if end is not None:
         fields["expiresAt"] = format_time(end)
     assert phase in FINISHED  # noqa: S101 - a programming error, not an input
-    return transit(job, Transition(phase, reason, message, fields), now)
+    return transit(job, Transition(phase, reason, message, fields, passed=passed), now)
 
 
 def manifest(

@@ -147,6 +147,11 @@ class NamespaceState:
         self.kubernetes_jobs: Store[KubernetesJob] = Store(KubernetesJob.from_raw)
         self.pods: Store[Pod] = Store(Pod.from_raw)
         self._gone_pods: dict[str, Pod] = {}
+        self._heard: dict[str, tuple[str, datetime]] = {}
+        """By UID of the WpsJob: the last heartbeat of its consumer, and when it was first seen.
+
+        The heartbeat's own time is that of another machine, whose clock may differ.
+        """
         self.refusals: dict[str, str] = {}
         """By UID of the WpsJob: why the API server does not take its Kubernetes Job."""
         self.late_pods: dict[str, str] = {}
@@ -190,6 +195,18 @@ class NamespaceState:
             for pod in pods
         ]
 
+    def _listen(self, now: datetime) -> dict[str, datetime]:
+        """When each consumer that holds a WpsJob, and has sent heartbeats, was last heard of."""
+        heard: dict[str, tuple[str, datetime]] = {}
+        for job in self._shelf.out():
+            claim, uid = job.status.claim, job.metadata.uid
+            if claim is not None and claim.heartbeat and not job.finished:
+                known = self._heard.get(uid)
+                is_news = known is None or known[0] != claim.heartbeat
+                heard[uid] = (claim.heartbeat, now) if known is None or is_news else known
+        self._heard = heard
+        return {uid: since for uid, (_, since) in heard.items()}
+
     def view(self, now: datetime) -> View:
         """The namespace as it is known at the moment *now*, read only."""
         self._shelf.take_out(
@@ -202,6 +219,7 @@ class NamespaceState:
             children=Children(self.kubernetes_jobs.values(), self._pods()),
             worker_service_account=self._worker_service_account,
             refusals=dict(self.refusals),
+            heard=self._listen(now),
             job_counts=dict(self._shelf.counts) if self.finished_known else None,
         )
         return replace(view, next_expiry=self._shelf.put_back(view, now))

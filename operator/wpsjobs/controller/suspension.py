@@ -35,12 +35,16 @@ def of_launched(job: WpsJob, now: datetime) -> PatchStatus | None:
         started = job.status.started_at is not None
         fields: dict[str, Any] = {}
         if started:
-            seconds = job.status.paused_seconds + _paused_for(job, now)
-            fields["pausedSeconds"] = round(seconds, 6)
+            fields["pausedSeconds"] = paused_seconds(job, now)
         phase = Phase.STARTED if started else Phase.SCHEDULED
         message = f"Attempt {job.status.attempt} goes on"
         return transit(job, Transition(phase, Reason.RESUMED, message, fields, "Resumed"), now)
     return None
+
+
+def paused_seconds(job: WpsJob, now: datetime) -> float:
+    """``status.pausedSeconds`` of a paused WpsJob that goes on *now*."""
+    return round(job.status.paused_seconds + _paused_for(job, now), 6)
 
 
 def _paused_for(job: WpsJob, now: datetime) -> float:

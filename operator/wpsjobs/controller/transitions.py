@@ -30,6 +30,10 @@ _MILESTONES = {
 }
 
 
+Passed = Sequence[tuple[Phase, str]]
+"""Phases, with words, that a WpsJob went through before the operator could write each down."""
+
+
 @dataclass(frozen=True)
 class Transition:
     """To which phase, why (one word for programs, a sentence for people), and what else changes."""
@@ -41,6 +45,8 @@ class Transition:
     """Further fields of the status, as JSON; None removes one."""
     milestone: str | None = None
     """Reason of the Kubernetes Event, where it is not the phase."""
+    passed: Passed = ()
+    """For the history."""
 
 
 def transit(job: WpsJob, to: Transition, now: datetime) -> PatchStatus:
@@ -50,7 +56,7 @@ def transit(job: WpsJob, to: Transition, now: datetime) -> PatchStatus:
         "phase": to.phase,
         "reason": to.reason,
         "message": message,
-        "history": _history(job.status.history, to.phase, message, now),
+        "history": _history(job.status.history, [*to.passed, (to.phase, message)], now),
         "conditions": _conditions(job, to, message, now),
         **to.fields,
     }
@@ -87,10 +93,9 @@ def shorten(text: str, length: int) -> str:
     return f"{text[:half]} … {text[-half:]}"
 
 
-def _history(
-    history: Sequence[Raw], phase: Phase, message: str, now: datetime
-) -> list[Mapping[str, Any]]:
-    entries = [*history, {"time": format_time(now), "phase": phase, "message": message}]
+def _history(history: Sequence[Raw], steps: Passed, now: datetime) -> list[Mapping[str, Any]]:
+    time = format_time(now)
+    entries = [*history, *({"time": time, "phase": p, "message": words} for p, words in steps)]
     if len(entries) > 2 * HISTORY_ENDS:
         entries = entries[:HISTORY_ENDS] + entries[-HISTORY_ENDS:]
     return entries
@@ -135,5 +140,6 @@ def _accepted(job: WpsJob, phase: Phase) -> bool:
 
 def _admitted(job: WpsJob, phase: Phase) -> bool:
     if phase is Phase.PAUSED:
-        return job.status.phase in LAUNCHED
+        paused_before = job.status.phase is Phase.PAUSED and job.status.scheduled_at is not None
+        return job.status.phase in LAUNCHED or paused_before
     return phase in LAUNCHED

@@ -28,6 +28,8 @@ class View:
     """How many WpsJobs each process has, by identifier; None while it is not known."""
     refusals: Mapping[str, str] = field(default_factory=dict)
     """By UID of the WpsJob: why the API server does not take its Kubernetes Job."""
+    heard: Mapping[str, datetime] = field(default_factory=dict)
+    """By UID of the WpsJob: when the last heartbeat of its consumer was seen."""
     next_expiry: datetime | None = None
     """When the next one of the finished WpsJobs expires that are not among *jobs*."""
 
@@ -87,13 +89,11 @@ def units(job: WpsJob) -> set[Unit]:
 
 def is_admitted(job: WpsJob) -> bool:
     """Whether the status of *job* says that it has left the queue and not ended."""
-    return job.status.phase in LAUNCHED or (
-        job.status.phase is Phase.PAUSED and (job.status.job_name is not None or job.in_parts)
-    )
+    return job.status.phase in LAUNCHED or (job.status.phase is Phase.PAUSED and job.has_attempt)
 
 
 def is_queued(job: WpsJob) -> bool:
     """Whether *job* counts to ``maxQueued``; one that is paused before its start does."""
     return job.status.phase is Phase.ACCEPTED or (
-        job.status.phase is Phase.PAUSED and not is_admitted(job)
+        job.status.phase is Phase.PAUSED and not job.has_attempt
     )

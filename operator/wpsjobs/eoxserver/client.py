@@ -34,6 +34,7 @@ _POOL_SIZE = 32
 """Connections kept for threads of one process."""
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
+_JSON_PATCH = "application/json-patch+json"
 
 
 class ClusterError(Exception):
@@ -165,6 +166,17 @@ class Cluster:
         path = self._path(name) + "/status"
         return self._json("PATCH", path, body=patch, content_type=_MERGE_PATCH, timeout=timeout)
 
+    def operate_on_job_status(
+        self, name: str, operations: list[Raw], timeout: float = REQUEST_TIMEOUT
+    ) -> Raw:
+        """Apply *operations*, a JSON Patch (RFC 6902), to the WpsJob's status subresource.
+
+        They are about the WpsJob as it is when they are carried out, and are so all or none. Raises
+        InvalidError where a test among them fails, or what they make is not valid.
+        """
+        path = self._path(name) + "/status"
+        return self._json("PATCH", path, body=operations, content_type=_JSON_PATCH, timeout=timeout)
+
     def delete_job(
         self,
         name: str,
@@ -257,6 +269,10 @@ class Cluster:
     def raw_patch(self, path: str, patch: Raw) -> Raw:
         return self._json("PATCH", path, body=patch, content_type=_MERGE_PATCH)
 
+    def raw_delete(self, path: str) -> None:
+        """Delete by path."""
+        self._json("DELETE", path)
+
     def _path(self, name: str | None = None) -> str:
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{_q(self.namespace)}/{WPSJOB_PLURAL}"
         return path if name is None else f"{path}/{_q(name)}"
@@ -279,7 +295,7 @@ class Cluster:
         method: str,
         path: str,
         *,
-        body: Raw | None = None,
+        body: Raw | list[Raw] | None = None,
         query: Mapping[str, Any] | None = None,
         content_type: str = _JSON,
         timeout: float = REQUEST_TIMEOUT,

@@ -28,6 +28,7 @@ SOCKET_KEYS = (
 """Keys of ``eoxs_wps_async``, whose daemon listened on a socket: accepted and unused."""
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+DEFAULT_TRACKER_QUEUE = "tracker"
 MAX_ACCEPT_TIMEOUT = 60.0
 
 
@@ -47,6 +48,8 @@ class Config:
     """Kubernetes namespace of this instance; by default that of the pod."""
     queue: str = DEFAULT_QUEUE
     """Name of the WpsQueue."""
+    tracker_queue: str = DEFAULT_TRACKER_QUEUE
+    """Name of the WpsQueue for the tasks of ``wpsjobs.tracker``."""
     accept_timeout: float = 5.0
     """Seconds that an Execute waits for the operator's verdict before it is answered "busy"."""
     context: str | None = None
@@ -71,6 +74,7 @@ class Config:
             url_base=reader.url("url_base"),
             namespace=extra.text("namespace") or _pod_namespace() or "default",
             queue=extra.text("queue") or DEFAULT_QUEUE,
+            tracker_queue=extra.text("tracker_queue") or DEFAULT_TRACKER_QUEUE,
             accept_timeout=extra.seconds("accept_timeout", 5.0),
             context=extra.text("context"),
             source=source,

@@ -54,6 +54,9 @@ class Finisher:
         marker = self.storage.marker(job.id)
         if marker is not None and not self._is_of(marker, job):
             return False
+        if marker is not None and marker.task is not None:
+            self.storage.wipe_workspace(job.id)
+            return False  # nobody waits for a document of a task
         if marker is None:
             # Made without the plugin and ended before any pod of it ran: nothing was initialised.
             self.storage.adopt(self._marker_of(job))

@@ -2,7 +2,7 @@
 
 ===================================  ============================================
 ``<path_task>/<id>/marker.json``     says whose directories these are
-``<path_task>/<id>/request``         the request, where it does not fit in the WpsJob
+``<path_task>/<id>/request``         the request, or a task's input, not in the WpsJob
 ``<path_task>/<id>/<n>.begun``       attempt *n* has begun: no second pod begins it
 ``<path_task>/<id>/<n>.error``       how attempt *n* failed, with code and locator
 ``<path_task>/<id>/<n>.log``         its output, where the queue keeps logs
@@ -81,6 +81,8 @@ class Marker:
     submission: str | None = None
     refused: bool = False
     """The client was told "busy" while nobody could say whether the WpsJob exists."""
+    task: str | None = None
+    """Identifier of the task of ``wpsjobs.tracker`` that it is; None for a WPS Execute."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -167,6 +169,8 @@ class Storage:
                 shutil.rmtree(staged, ignore_errors=True)
                 raise
             crashpoints.pass_by(CrashPoint.MARKER_WRITTEN)
+            if marker.task is not None:
+                return  # nothing of a task is published
             try:
                 self.perm_dir(marker.id).mkdir(mode=0o755)
             except BaseException:

@@ -11,7 +11,7 @@ from typing import Any
 from eoxserver.services.ows.wps.exceptions import NoApplicableCode, ServerBusy
 
 from wpsjobs.api.names import API_VERSION, WPSJOB_KIND, resource_name
-from wpsjobs.api.phases import Phase
+from wpsjobs.api.phases import Phase, Reason
 from wpsjobs.api.times import format_time
 from wpsjobs.eoxserver import crashpoints
 from wpsjobs.eoxserver.client import (
@@ -36,11 +36,17 @@ MIN_REQUEST_SECONDS = 0.2
 
 
 class RefusedError(Exception):
-    """The WpsJob was refused and is gone. *error* is for the client."""
+    """The WpsJob was refused and is gone. *error* is for a WPS client.
 
-    def __init__(self, error: Exception) -> None:
+    *reason* is the operator's, where it has given one; *taken* says that there is another WpsJob of
+    that name.
+    """
+
+    def __init__(
+        self, error: Exception, *, reason: Reason | None = None, taken: bool = False
+    ) -> None:
         super().__init__(str(error))
-        self.error = error
+        self.error, self.reason, self.taken = error, reason, taken
 
 
 class UnknownOutcomeError(Exception):
@@ -148,7 +154,8 @@ def _taken(
     if existing.get("spec", {}).get("submission") == body["spec"]["submission"]:
         return existing
     raise RefusedError(
-        NoApplicableCode(f"The job identifier {_job_id(body)!r} is already used.", "job_id")
+        NoApplicableCode(f"The job identifier {_job_id(body)!r} is already used.", "job_id"),
+        taken=True,
     ) from error
 
 
@@ -201,7 +208,7 @@ def _settle(cluster: Cluster, job: dict[str, Any], submission: str) -> dict[str,
             raise UnknownOutcomeError(str(error)) from error
         break
     crashpoints.pass_by(CrashPoint.DELETED)
-    raise RefusedError(_refusal(job, name))
+    raise RefusedError(_refusal(job, name), reason=_reason(job))
 
 
 def _was_accepted(job: dict[str, Any]) -> bool:
@@ -230,3 +237,8 @@ def _phase(job: dict[str, Any]) -> Phase | None:
 
 def _job_id(body: dict[str, Any]) -> str:
     return str(body["spec"].get("id") or body["metadata"]["name"])
+
+
+def _reason(job: dict[str, Any]) -> Reason | None:
+    value = (job.get("status") or {}).get("reason")
+    return Reason(value) if value in list(Reason) else None

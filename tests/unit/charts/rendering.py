@@ -28,6 +28,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "cluster-wide": {"operator": {"clusterWide": True}, "rbac": {"aggregatedRoles": False}},
     "several namespaces": {"operator": {"extraNamespaces": ["one", "two"]}},
     "two queues": {"queues": [{"name": "default"}, {"name": "night", "parallelism": 1}]},
+    "tracker": {"tracker": {"enabled": True}},
     "production": {
         "imagePullSecrets": [{"name": "registry"}],
         "podSecurity": {"runAsUser": None, "runAsGroup": None, "fsGroup": 2000},

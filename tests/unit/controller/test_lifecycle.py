@@ -151,6 +151,13 @@ def test_unknown_names_are_told_where_there_are_none_at_all() -> None:
     assert "no WpsQueues" in only_patch(view(wpsjob("a"), queues=[]))["message"]
 
 
+def test_new_to_failed_for_parts_in_a_queue_of_consumers() -> None:
+    job = wpsjob("a", spec={"parts": ["x", "y"]})
+    patch = only_patch(view(job, queues=[queue(executor="Consumers")]))
+    assert (patch["phase"], patch["reason"]) == ("Failed", "BadRequest")
+    assert "executor is Jobs" in patch["message"]
+
+
 def test_new_to_dismissed() -> None:
     patch = only_patch(view(wpsjob("a", spec={"cancel": True})))
     assert patch["phase"] == "Dismissed"

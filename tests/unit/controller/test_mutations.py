@@ -33,10 +33,10 @@ def slots_by_pods_alone(patch: pytest.MonkeyPatch) -> None:
 def one_slot_too_many(patch: pytest.MonkeyPatch) -> None:
     original = admission._Slots.take
 
-    def take(self: Any, job: WpsJob) -> bool:
+    def take(self: Any, job: WpsJob, credit: int = 0) -> bool:
         self._counts.total -= 1
         try:
-            return original(self, job)
+            return original(self, job, credit)
         finally:
             self._counts.total += 1
 
