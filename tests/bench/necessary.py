@@ -1,7 +1,8 @@
-"""WpsJobs by a driver that makes the necessary writes and nothing else: what no operator can better.
+"""WpsJobs by a driver that makes the necessary writes and nothing else, which no operator betters.
 
 It knows what it has created and what comes next, so that it watches nothing but the ends of the
-Kubernetes Jobs, decides nothing, and could not survive a restart. Its writes are the operator's own.
+Kubernetes Jobs, decides nothing, and could not survive a restart. Its writes are those of the
+operator.
 """
 
 from __future__ import annotations
