@@ -95,7 +95,7 @@ test: lint install ## All tests: linters, types, unit, contract, integration, en
 test-steady: $(VENV_READY)
 	$(BIN)/pytest -q tests/integration/test_steady_load.py
 
-OWN_RELEASES := tests/e2e/test_documents.py tests/e2e/test_kubectl_wps.py
+OWN_RELEASES := $(addprefix tests/e2e/test_,documents.py kubectl_wps.py readme.py)
 
 .PHONY: test-releases
 test-releases: $(VENV_READY)

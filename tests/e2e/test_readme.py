@@ -18,7 +18,7 @@ from osgeo import gdal
 from tests.cluster import current
 from tests.cluster.settings import REPOSITORY, ClusterError
 from tests.deployment.release import Release, make_namespace
-from tests.deployment.tools import get
+from tests.deployment.tools import get, run
 from tests.e2e.typed import Shell, blocks, told
 
 RELEASE = Release("readme")
@@ -64,6 +64,18 @@ def test_five_commands_lead_to_a_result(printed: str) -> None:
     document = printed[printed.index("<wps:ExecuteResponse") :]
     assert "<wps:ProcessSucceeded" in document
     assert re.search(r'<wps:Reference href="[^"]+/hillshade.tif"', document)
+
+
+def test_the_commands_of_the_notes_can_be_typed(printed: str, shell: Shell) -> None:
+    notes = run("helm", "get", "notes", RELEASE.name, "--namespace", RELEASE.namespace)
+    commands = re.findall(r"^ {5}((?:kubectl|helm|curl) .+)$", notes, re.M)
+    assert len(commands) > 5
+    commands.remove("helm test wpsjobs -n readme --logs")  # has been typed
+    script = "\n".join(commands).replace(" --watch", "")
+    script = re.sub("(kubectl .* patch .*)", r"\1 --dry-run=server", script)
+    words = shell.type_lines(script)
+    assert re.search("Process(Accepted|Started|Succeeded)", words)
+    assert "wpsqueue.wps.eoxserver.org/default patched" in words
 
 
 def test_a_process_of_ones_own_comes_by_a_configmap(printed: str, shell: Shell) -> None:

@@ -16,7 +16,7 @@ logger = structlog.get_logger(__name__)
 
 MOST_WAITING = 5000
 """Events that wait to be posted; more are dropped."""
-BURST, BURST_SECONDS = 20, 20.0
+BURST, BURST_SECONDS = 100, 20.0
 """As many are posted in each period while the operator is busy; otherwise all, one after another.
 
 Each costs the API server as much as a step of a WpsJob, and four of them come to a WpsJob. In a

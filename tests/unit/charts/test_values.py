@@ -13,7 +13,7 @@ from tests.unit.charts.rendering import CHART, REPOSITORY, needs_helm, template
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 VALUES = (CHART / "values.yaml").read_text()
-CRD_KEYWORDS = ("type", "enum", "minimum", "maximum", "minLength", "maxLength", "required")
+CRD_KEYWORDS = ("enum", "minimum", "maximum", "minLength", "maxLength", "required")
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "a typing error": (
@@ -99,20 +99,20 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a number as a word": (
         {"web": {"replicas": "two"}},
-        "at '/web/replicas': got string, want integer",
+        "at '/web/replicas': value must be 'a whole number, without quotes'",
     ),
     "no replica": ({"web": {"replicas": 0}}, "at '/web/replicas': minimum: got 0, want 1"),
     "a word for a boolean": (
         {"web": {"enabled": "yes"}},
-        "at '/web/enabled': got string, want boolean",
+        "at '/web/enabled': value must be 'true or false, without quotes'",
     ),
     "a word for a list": (
         {"eoxserver": {"allowedHosts": "maps.example.org"}},
-        "at '/eoxserver/allowedHosts': got string, want array",
+        "at '/eoxserver/allowedHosts': value must be 'a list, such as [maps.example.org]'",
     ),
     "variables as a mapping": (
         {"operator": {"env": {"A": "b"}}},
-        "at '/operator/env': got object, want array",
+        "at '/operator/env': value must be 'a list, such as [{name: REGION, value: south}]'",
     ),
     "root": (
         {"podSecurity": {"runAsUser": 0}},
@@ -218,6 +218,136 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"web": {"service": {"type": "Nodeport"}}},
         "at '/web/service/type': value must be one of 'ClusterIP', 'NodePort', 'LoadBalancer'",
     ),
+    "a queue as a mapping": (
+        {"queues": {"default": {"parallelism": 4}}},
+        "at '/queues': value must be 'a list, such as [{name: default, parallelism: 4}]'",
+    ),
+    "a process as a word": (
+        {"processes": ["Hillshade"]},
+        "at '/processes/0': value must be 'a mapping, such as {identifier: Hillshade}'",
+    ),
+    "an image as a text": (
+        {"operator": {"image": "registry.example.org/maps:7"}},
+        "at '/operator/image': value must be 'a mapping, such as {repository: ",
+    ),
+    "a tag as a number": (
+        {"eoxserver": {"image": {"tag": 0.1}}},
+        "at '/eoxserver/image/tag': value must be 'a text; in quotes where it is a number, or with",
+    ),
+    "a pull secret's name alone": (
+        {"imagePullSecrets": ["registry"]},
+        "at '/imagePullSecrets/0': value must be 'a mapping, such as {name: registry}'",
+    ),
+    "a variable as an assignment": (
+        {"eoxserver": {"env": ["A=b"]}},
+        "at '/eoxserver/env/0': value must be 'a mapping, such as {name: REGION, value: south}'",
+    ),
+    "a duration for seconds": (
+        {"queues": [{"name": "a", "defaults": {"ttlSecondsAfterFinished": "7d"}}]},
+        "value must be 'seconds, as a whole number such as 604800 for a week'",
+    ),
+    "a host with paths, as in other charts": (
+        {"web": {"ingress": {"enabled": True, "hosts": [{"host": "a.org", "paths": ["/"]}]}}},
+        "at '/web/ingress/hosts/0': value must be 'a host name, such as maps.example.org'",
+    ),
+    "a secret for TLS": (
+        {"web": {"ingress": {"enabled": True, "hosts": ["a.org"], "tls": "maps-tls"}}},
+        "at '/web/ingress/tls': value must be 'a list, such as [{secretName: maps-tls, hosts: [",
+    ),
+    "a command as a text": (
+        {"database": {"type": "postgis", "existingSecret": "a", "setup": ["demo_setup"]}},
+        "at '/database/setup/0': value must be 'a list of words, such as [loaddata, scenes.json]'",
+    ),
+    "a section without values": (
+        {"web": None},
+        "value must be 'one in which web: has values below it; leave out the line, and the defa",
+    ),
+    "a part without values": (
+        {"web": {"ingress": None}},
+        "at '/web': value must be 'a mapping; a line with nothing below it has to be left out'",
+    ),
+    "an address for a peer": (
+        {"networkPolicy": {"enabled": True, "apiServer": {"to": ["192.0.2.1/32"]}}},
+        "value must be 'a peer, such as {ipBlock: {cidr: 192.0.2.1/32}}'",
+    ),
+    "a peer without its kind": (
+        {"networkPolicy": {"enabled": True, "apiServer": {"to": [{"cidr": "192.0.2.1/32"}]}}},
+        "value must be 'absent, for there are only podSelector, namespaceSelector, ipBlock'",
+    ),
+    "a port for a rule": (
+        {"networkPolicy": {"enabled": True, "workerEgress": [443]}},
+        "value must be 'a rule, such as {ports: [{port: 443}]}'",
+    ),
+    "memory in bytes of another kind": (
+        {"worker": {"resources": {"limits": {"memory": "2GB"}}}},
+        'worker.resources limits.memory is "2GB"; write a quantity of Kubernetes, such as 2Gi',
+    ),
+    "half a processor": (
+        {"processes": [{"identifier": "A", "resources": {"limits": {"cpu": "0,5"}}}]},
+        'resources of A: limits.cpu is "0,5"; write a quantity of Kubernetes, such as 500m',
+    ),
+    "a request above the limit that there is": (
+        {"worker": {"resources": {"requests": {"memory": "4Gi"}}}},
+        "worker.resources requests.memory is 4Gi and limits.memory 2Gi; raise the limit, or reque",
+    ),
+    "a namespace that is no name": (
+        {"operator": {"extraNamespaces": ["Maps_Night"]}},
+        'operator.extraNamespaces[0] is "Maps_Night", which is no name of a resource; write lower',
+    ),
+    "a Secret that is no name": (
+        {"database": {"type": "postgis", "existingSecret": "My Secret"}},
+        'database.existingSecret is "My Secret", which is no name of a resource; write lower-case',
+    ),
+    "a variable that the chart sets": (
+        {"eoxserver": {"env": [{"name": "PYTHONPATH", "value": "/a"}]}},
+        "eoxserver.env has PYTHONPATH, which the chart sets; set eoxserver.pythonPath instead",
+    ),
+    "a variable that the Secret sets": (
+        {
+            "database": {"type": "postgis", "existingSecret": "a"},
+            "eoxserver": {"env": [{"name": "DB_HOST", "value": "b"}]},
+        },
+        "eoxserver.env has DB_HOST, which database.existingSecret sets; set database.type to other",
+    ),
+    "the operator's namespaces in its environment": (
+        {"operator": {"env": [{"name": "WPSJOBS_NAMESPACES", "value": "a"}]}},
+        "set operator.extraNamespaces or operator.clusterWide instead",
+    ),
+    "a host with its scheme": (
+        {"eoxserver": {"allowedHosts": ["https://maps.example.org"]}},
+        "write a host name without scheme, port or path, such as maps.example.org",
+    ),
+    "folders of modules in one": (
+        {"eoxserver": {"pythonPath": ["/a:/b"]}},
+        'pythonPath has "/a:/b"; write each folder as an item of its own: [/a, /b]',
+    ),
+    "a volume that the chart has": (
+        {"eoxserver": {"extraVolumes": [{"name": "data", "emptyDir": {}}]}},
+        'extraVolumes has "data", which is a volume of the chart; give it another name',
+    ),
+    "a mount of no volume": (
+        {"eoxserver": {"extraVolumeMounts": [{"name": "scenes", "mountPath": "/scenes"}]}},
+        'extraVolumeMounts names "scenes"; add a volume of that name to eoxserver.extraVolumes',
+    ),
+    "a directory with a class": (
+        {"storage": {"hostPath": "/srv", "storageClassName": "nfs"}},
+        "storage.hostPath and storage.storageClassName are both set",
+    ),
+    "an interval without its unit": (
+        {"metrics": {"serviceMonitor": {"enabled": True, "interval": "30"}}},
+        'metrics.serviceMonitor.interval is "30"; write it with its unit, such as 30s',
+    ),
+    "a share of pods in words": (
+        {"web": {"podDisruptionBudget": {"enabled": True, "maxUnavailable": "half"}}},
+        'maxUnavailable is "half"; write a number, or a percentage such as 50%',
+    ),
+    "an Ingress to nothing": (
+        {
+            "web": {"enabled": False, "ingress": {"enabled": True, "hosts": ["a.org"]}},
+            "eoxserver": {"url": "https://a.org"},
+        },
+        "web.ingress.enabled is true and web.enabled is false; set web.enabled to true",
+    ),
     "nothing to test": (
         {"processes": []},
         "processes is empty: set test.process to an asynchronous process for helm test, or test.en",
@@ -232,6 +362,34 @@ def test_a_mistake_is_answered_by_what_to_write(mistake: str) -> None:
     with pytest.raises(ClusterError) as caught:
         template(values)
     assert words in " ".join(str(caught.value).split())
+
+
+QUANTITIES = [
+    {"requests": {"cpu": 2, "memory": "1Gi"}, "limits": {"cpu": "2000m", "memory": 2147483648}},
+    {"requests": {"memory": "1e9"}, "limits": {"memory": "1000000k", "example.org/gpu": 1}},
+    {"requests": {"cpu": "0.5", "memory": "1G"}, "limits": {"memory": "1Gi"}},
+]
+
+
+@needs_helm
+@pytest.mark.parametrize("resources", QUANTITIES)
+def test_what_kubernetes_takes_for_a_quantity_is_taken(resources: dict[str, Any]) -> None:
+    process = {"identifier": "A", "resources": resources}
+    assert "kind: WpsProcess" in template({"processes": [process]})
+
+
+def test_every_value_of_another_type_is_answered_by_an_example() -> None:
+    def check(schema: dict[str, Any], path: str) -> None:
+        if path:
+            assert schema["if"]["not"]["type"], path
+            assert schema["then"]["const"].startswith(("a ", "lines", "seconds", "true")), path
+        for key, inner in schema.get("properties", {}).items():
+            if key != "global":
+                check(inner, f"{path}/{key}")
+        if "items" in schema:
+            check(schema["items"], f"{path}[]")
+
+    check(SCHEMA, "")
 
 
 def keys(schema: dict[str, Any], values: Any, path: str = "") -> dict[str, tuple[set[str], Any]]:
@@ -276,6 +434,7 @@ def test_queues_and_processes_have_the_fields_of_their_resources(plural: str) ->
     of_chart = SCHEMA["properties"][plural.removeprefix("wps")]["items"]
 
     def check(resource: dict[str, Any], chart: dict[str, Any], path: str) -> None:
+        assert resource["type"] == chart["if"]["not"]["type"], path
         for keyword in CRD_KEYWORDS:
             assert resource.get(keyword) == chart.get(keyword), f"{path}: {keyword}"
         for key, inner in resource.get("properties", {}).items():

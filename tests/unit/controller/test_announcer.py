@@ -48,10 +48,9 @@ async def test_all_are_posted_while_there_is_time_and_a_refused_one_ends_nothing
 
 async def test_a_storm_is_posted_at_a_pace_with_the_times_of_what_is_told() -> None:
     began = datetime.now(UTC)
-    pace = announcer.BURST_SECONDS / announcer.BURST
-    posted = await _told(3 * announcer.BURST, 2.5 * pace, under_way=announcer.BUSY_REQUESTS)
-    most = announcer.BURST + 4
+    posted = await _told(3 * announcer.BURST, 1.0, under_way=announcer.BUSY_REQUESTS)
+    most = announcer.BURST * (1 + 1.5 / announcer.BURST_SECONDS)
     assert announcer.BURST < len(posted.events) < most
     message, told_at, posted_at = posted.events[-1]
     assert int(message) >= announcer.BURST
-    assert told_at - began < timedelta(seconds=pace / 2) < posted_at - began
+    assert told_at - began < timedelta(seconds=0.5) < posted_at - began
