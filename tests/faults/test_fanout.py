@@ -30,6 +30,15 @@ CRASH_POINTS = (
 KILLED = -signal.SIGKILL
 
 
+def a_queue(product: Product, **spec: Any) -> str:
+    """A queue that the operator has heard of: its watch may lag behind that of WpsJobs."""
+    name = product.queue(**spec)
+    product.space.wait(
+        lambda: product.space.get("wpsqueues", name).get("status"), "the queue to be known", 60
+    )
+    return name
+
+
 def text_of(product: Product, name: str, tag: str) -> str:
     """A text in the stored response."""
     document = etree.parse(product.volume / "perm" / name / "executeResponse.xml")
@@ -60,7 +69,7 @@ def running_pods(product: Product, name: str) -> list[str]:
 
 
 def test_a_town_of_24_tiles_never_runs_more_than_3_pods(product: Product) -> None:
-    queue = product.queue(parallelism=3)
+    queue = a_queue(product, parallelism=3)
     with Watcher(product.space.name) as watcher:
         name = product.tiles(queue, 24)
         status = product.wait_phase(name, "Succeeded", 180)
@@ -76,7 +85,7 @@ def test_a_town_of_24_tiles_never_runs_more_than_3_pods(product: Product) -> Non
 
 
 def test_a_tile_that_crashes_twice_succeeds_on_the_third_attempt(product: Product) -> None:
-    queue = product.queue(parallelism=3)
+    queue = a_queue(product, parallelism=3)
     with Watcher(product.space.name) as watcher:
         name = product.tiles(queue, 3, inputs={"crash": "1:2"}, restartLimit=2)
         status = product.wait_phase(name, "Succeeded")
@@ -87,7 +96,7 @@ def test_a_tile_that_crashes_twice_succeeds_on_the_third_attempt(product: Produc
 
 
 def test_a_tile_that_always_crashes_fails_the_job_and_ends_the_others(product: Product) -> None:
-    queue = product.queue(parallelism=2)
+    queue = a_queue(product, parallelism=2)
     with Watcher(product.space.name) as watcher:
         inputs = {"crash": "1:99"}
         name = product.tiles(queue, 4, 60, inputs=inputs, restartLimit=1)
@@ -104,7 +113,7 @@ def test_a_tile_that_always_crashes_fails_the_job_and_ends_the_others(product: P
 
 
 def test_an_error_of_the_client_in_a_tile_is_not_repeated(product: Product) -> None:
-    name = product.tiles(product.queue(), 2, inputs={"fail": "!1"}, restartLimit=5)
+    name = product.tiles(a_queue(product), 2, inputs={"fail": "!1"}, restartLimit=5)
     status = product.wait_phase(name, "Failed")
     assert status["reason"] == "ClientError"
     assert status["parts"]["restarts"] == ""
@@ -115,7 +124,7 @@ def test_an_error_of_the_client_in_a_tile_is_not_repeated(product: Product) -> N
 
 
 def test_a_merge_step_that_crashes_is_repeated_without_the_tiles(product: Product) -> None:
-    queue = product.queue(parallelism=2)
+    queue = a_queue(product, parallelism=2)
     with Watcher(product.space.name) as watcher:
         name = product.tiles(queue, 2, inputs={"crash": "merge:1"})
         status = product.wait_phase(name, "Succeeded")
@@ -126,7 +135,7 @@ def test_a_merge_step_that_crashes_is_repeated_without_the_tiles(product: Produc
 
 
 def test_two_towns_take_turns(product: Product) -> None:
-    queue = product.queue(parallelism=2, suspend=True)
+    queue = a_queue(product, parallelism=2, suspend=True)
     with Watcher(product.space.name) as watcher:
         names = [product.tiles(queue, 5) for _ in range(2)]
         for name in names:
@@ -144,7 +153,7 @@ def test_two_towns_take_turns(product: Product) -> None:
 
 @pytest.mark.parametrize("stage", ["queue", "tiles", "merge"])
 def test_a_fan_out_is_dismissed_in_each_stage(product: Product, stage: str) -> None:
-    queue = product.queue(parallelism=2, suspend=stage == "queue")
+    queue = a_queue(product, parallelism=2, suspend=stage == "queue")
     with Watcher(product.space.name) as watcher:
         # A merge step that crashes waits for its repetition, far longer than the test does.
         seconds, inputs = (0.0, {"crash": "merge:99"}) if stage == "merge" else (60.0, {})
@@ -164,7 +173,7 @@ def test_a_fan_out_is_dismissed_in_each_stage(product: Product, stage: str) -> N
 
 
 def test_a_fan_out_is_frozen_and_goes_on_where_it_was(product: Product) -> None:
-    queue = product.queue(parallelism=2)
+    queue = a_queue(product, parallelism=2)
     with Watcher(product.space.name) as watcher:
         name = product.tiles(queue, 3, 3.0)
         wait_for_tiles(product, name, 2)
