@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.bench import (
     execute_latency,
+    fanout,
     finished,
     latency,
     patches,
@@ -48,6 +49,7 @@ def _latency(_: argparse.Namespace) -> list[Figure]:
 MEASURES: dict[str, Measure] = {
     "verdict": _on_stand(lambda one, _: verdict.measure(one)),
     "throughput": _on_stand(lambda one, o: throughput.measure(one, o.jobs, o.turns)),
+    "fanout": _on_stand(lambda one, _: fanout.measure(one)),
     "patches": _on_stand(lambda one, _: patches.measure(one)),
     "finished": _on_stand(lambda one, o: finished.measure(one, o.kept)),
     "steady": _on_stand(lambda one, o: steady.measure(one, o.seconds)),

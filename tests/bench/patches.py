@@ -39,16 +39,17 @@ async def measure(stand: Stand, jobs: int = JOBS) -> list[Figure]:
 
 async def _through(api: Api, queue: str, jobs: int) -> float:
     """Patches a WpsJob, from the creation of all to the end of all."""
-    before = await _patches(api)
+    before = await status_patches(api)
     names = [f"{queue}-{number}" for number in range(jobs)]
     await asyncio.gather(*(api.create("wpsjobs", wpsjob(name, queue)) for name in names))
     await until(lambda: _all(api, names, "acceptedAt"), "all accepted")
     await api.patch("wpsqueues", queue, {"spec": {"suspend": False}})
     await until(lambda: _all(api, names, "finishedAt"), "all ended")
-    return (await _patches(api) - before) / jobs
+    return (await status_patches(api) - before) / jobs
 
 
-async def _patches(api: Api) -> float:
+async def status_patches(api: Api) -> float:
+    """How many status patches of WpsJobs the API server has had."""
     return await api.metric(
         "apiserver_request_total", resource="wpsjobs", subresource="status", verb="PATCH"
     )

@@ -38,11 +38,11 @@ async def measure(stand: Stand, jobs: int = JOBS, turns: int = TURNS) -> list[Fi
     with stand.operator() as operator:
         operator.wait_ready()
         async with stand.api() as api:
-            await _run("warm-up, bare", api, _bare(api, min(WARM_UP, jobs)))
+            await _run("warm-up, bare", api, bare_jobs(api, min(WARM_UP, jobs)))
             await _run("warm-up, WpsJobs", api, _wpsjobs(api, min(WARM_UP, jobs)))
             driver = await Driver.make(api, QUEUE)
             for turn in range(1, turns + 1):
-                bare.append(await _run(f"bare {turn}", api, _bare(api, jobs)))
+                bare.append(await _run(f"bare {turn}", api, bare_jobs(api, jobs)))
                 operator.stop()  # or it would take the driver's WpsJobs for its own
                 run = driver.run(jobs, AT_ONCE, partial(_ended, api), AT_ONCE + MAX_QUEUED)
                 necessary.append(await _run(f"necessary writes {turn}", api, run))
@@ -75,14 +75,19 @@ async def _run(what: str, api: Api, run: Any) -> float:
     return float(count / seconds)
 
 
-async def _bare(api: Api, count: int) -> tuple[int, float]:
-    """*count* Kubernetes Jobs, 100 at once, each deleted when it is complete."""
+async def bare_jobs(
+    api: Api, count: int, at_once: int = AT_ONCE, seconds: float = SECONDS
+) -> tuple[int, float]:
+    """*count* Kubernetes Jobs, so many at once, each deleted when it is complete.
+
+    Returns how many, and the seconds from the first creation to the last end.
+    """
     run = f"bare-{uuid.uuid4().hex[:6]}"
     ended = await _ended(api, run)
     return await _keep(
         count,
-        AT_ONCE,
-        lambda number: api.create("jobs", _kubernetes_job(f"{run}-{number}")),
+        at_once,
+        lambda number: api.create("jobs", _kubernetes_job(f"{run}-{number}", seconds)),
         ended,
         lambda name: api.delete("jobs", name),
     )
@@ -156,9 +161,9 @@ def _complete(raw: Raw) -> bool:
     return any(one["type"] == "Complete" and one["status"] == "True" for one in conditions)
 
 
-def _kubernetes_job(name: str) -> Raw:
+def _kubernetes_job(name: str, seconds: float) -> Raw:
     """What the operator makes, less what it needs to know it again."""
-    pod = template(SECONDS)
+    pod = template(seconds)
     pod["spec"] = {**pod["spec"], "restartPolicy": "Never"}
     return {
         "apiVersion": "batch/v1",

@@ -16,6 +16,7 @@ Raw = Mapping[str, Any]
 
 GROUP = "wps.eoxserver.org"
 LABEL_UID, LABEL_QUEUE, LABEL_ATTEMPT = f"{GROUP}/job-uid", f"{GROUP}/queue", f"{GROUP}/attempt"
+LABEL_PART, LABEL_TRY = f"{GROUP}/part", f"{GROUP}/try"
 LABEL_KUBERNETES_JOB = "batch.kubernetes.io/job-name"
 FINAL = frozenset({"Succeeded", "Failed", "Dismissed", "Rejected"})
 LAUNCHED = frozenset({"Scheduled", "Started"})
@@ -35,6 +36,10 @@ UNCOUNTED = frozenset({"Disrupted", "Superseded", "Finalising"})
 """Reasons of attempts whose repetition must not count as a restart."""
 MANY = 10
 """After as many uncounted ones, the next counts."""
+
+
+Unit = tuple[str, int | None]
+"""What holds one slot: a WpsJob by its UID, or one part of it."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,12 @@ class _Child:
     kubernetes_job: str
     ended: bool
     succeeded: bool = False
+    part: int | None = None
+    tried: int = 0
+
+    @property
+    def unit(self) -> Unit:
+        return self.wpsjob, self.part
 
 
 @dataclass
@@ -99,6 +110,10 @@ class Ledger:
     """How many slots of each queue were ever held at once."""
     admissions: dict[str, list[str]] = field(default_factory=dict)
     """Names of WpsJobs by queue, in the order of their first slots."""
+    launches: list[tuple[str, int | None]] = field(default_factory=list)
+    """Names of WpsJobs and their parts, in the order in which Kubernetes Jobs were made."""
+    parts_done: set[Unit] = field(default_factory=set)
+    """Of which a pod has succeeded."""
     _version: int = 0
 
     def read(self, changes: Iterable[Change]) -> Ledger:
@@ -134,8 +149,8 @@ class Ledger:
             self._written_history(job)
         return self.problems
 
-    def holders(self, queue: str) -> set[str]:
-        """UIDs of the WpsJobs that hold a slot of *queue* now."""
+    def holders(self, queue: str) -> set[Unit]:
+        """What holds a slot of *queue* now."""
         return self._holders().get(queue, set())
 
     def queued(self, queue: str) -> int:
@@ -172,8 +187,12 @@ class Ledger:
         if change.begins and child.wpsjob in self.wpsjobs:
             job = self.wpsjobs[child.wpsjob]
             number = int(change.raw["metadata"]["labels"][LABEL_ATTEMPT])
-            if job.raw is not None and (not _holds(job.raw) or job.status.get("attempt") != number):
-                self._problem(f"attempt {number} of {job.name} was launched without a slot")
+            holds = child.part in _held_parts(job.raw)
+            if job.raw is not None and (not holds or job.status.get("attempt") != number):
+                name = child.kubernetes_job
+                self._problem(f"{name} of {job.name} was launched without a slot")
+            self.launches.append((job.name, child.part))
+            self._merge_is_last(job, child)
         self.kubernetes_jobs[change.uid] = child
 
     def _pod(self, change: Change) -> None:
@@ -193,14 +212,29 @@ class Ledger:
         name = job.name if job else pod.wpsjob
         # Where the answer to the creation of a pod is lost, the Job controller makes another one;
         # that one has to leave the process alone.
-        of_another = [one for one in others if one.kubernetes_job != pod.kubernetes_job]
+        of_another = [
+            one
+            for one in others
+            if one.kubernetes_job != pod.kubernetes_job
+            and (one.part == pod.part or None in (one.part, pod.part))
+        ]
         if change.uid not in self.pods and not pod.ended and any(not o.ended for o in of_another):
             self._problem(f"two pods of {name} at once")
         was_told = change.uid in self.pods and self.pods[change.uid].succeeded
         same = [one for one in others if one.kubernetes_job == pod.kubernetes_job]
         if pod.succeeded and not was_told and any(one.succeeded for one in same):
             self._problem(f"two pods of one attempt of {name} have run it")
+        if pod.succeeded and not was_told and pod.part is not None:
+            if pod.unit in self.parts_done:
+                self._problem(f"part {pod.part} of {name} has been done twice")
+            self.parts_done.add(pod.unit)
         self.pods[change.uid] = pod
+
+    def _merge_is_last(self, job: _WpsJob, child: _Child) -> None:
+        total = len((job.raw or {}).get("spec", {}).get("parts") or [])
+        done = sum(1 for uid, _ in self.parts_done if uid == child.wpsjob)
+        if child.part is None and done < total:
+            self._problem(f"{job.name} is merged with {done} of its {total} parts done")
 
     def _queue(self, change: Change) -> None:
         if change.raw is not None:
@@ -280,12 +314,12 @@ class Ledger:
 
     # -- slots -------------------------------------------------------------------------------
 
-    def _holders(self) -> dict[str, set[str]]:
-        """UIDs of the WpsJobs that hold a slot, by queue."""
-        holders: dict[str, set[str]] = {}
+    def _holders(self) -> dict[str, set[Unit]]:
+        """What holds a slot, by queue."""
+        holders: dict[str, set[Unit]] = {}
         for uid, job in self.wpsjobs.items():
-            if _holds(job.raw):
-                holders.setdefault(job.queue, set()).add(uid)
+            for part in _held_parts(job.raw):
+                holders.setdefault(job.queue, set()).add((uid, part))
         with_pods = {pod.kubernetes_job for pod in self.pods.values()}
         running = [pod for pod in self.pods.values() if not pod.ended]
         to_come = [
@@ -294,22 +328,23 @@ class Ledger:
             if not child.ended and child.kubernetes_job not in with_pods
         ]
         for child in running + to_come:
-            holders.setdefault(child.queue, set()).add(child.wpsjob)
+            holders.setdefault(child.queue, set()).add(child.unit)
         return holders
 
-    def _compare(self, before: Mapping[str, set[str]], after: Mapping[str, set[str]]) -> None:
-        for queue, uids in after.items():
-            self.most_held[queue] = max(len(uids), self.most_held.get(queue, 0))
-            for uid in uids - before.get(queue, set()):
+    def _compare(self, before: Mapping[str, set[Unit]], after: Mapping[str, set[Unit]]) -> None:
+        for queue, held in after.items():
+            self.most_held[queue] = max(len(held), self.most_held.get(queue, 0))
+            for uid, _ in held - before.get(queue, set()):
                 job = self.wpsjobs.get(uid)
                 if job is not None and job.held_before:
                     continue  # as before what no watch saw
-                if job is not None and job.status.get("attempt") == 1:
-                    self.admissions.setdefault(queue, []).append(job.name)
+                admitted = self.admissions.setdefault(queue, [])
+                if job is not None and job.status.get("attempt") == 1 and job.name not in admitted:
+                    admitted.append(job.name)
                 most = self.limits.get(queue, (1 << 30, 0))[0]
-                if len(uids) > most:
+                if len(held) > most:
                     name = job.name if job else uid
-                    self._problem(f"{name} was given slot {len(uids)} of {most} of {queue}")
+                    self._problem(f"{name} was given slot {len(held)} of {most} of {queue}")
 
     def _problem(self, words: str) -> None:
         self.problems.append(f"{words} (at version {self._version})")
@@ -324,20 +359,40 @@ def _holds(raw: Raw | None) -> bool:
     """Whether a WpsJob's status says that it holds a slot."""
     status = _status(raw)
     phase = status.get("phase")
-    return phase in LAUNCHED or (phase == "Paused" and bool(status.get("jobName")))
+    return phase in LAUNCHED or (phase == "Paused" and _has_left_the_queue(status))
+
+
+def _has_left_the_queue(status: Raw) -> bool:
+    return bool(status.get("jobName") or (status.get("parts") and status.get("scheduledAt")))
+
+
+def _held_parts(raw: Raw | None) -> set[int | None]:
+    """For which parts the status says that slots are held; None is the WpsJob itself."""
+    status = _status(raw)
+    if not _holds(raw):
+        return set()
+    if status.get("jobName") or not status.get("parts"):
+        return {None}
+    held: set[int | None] = set()
+    for interval in filter(None, status["parts"].get("running", "").split(",")):
+        first, _, last = interval.partition("-")
+        held |= set(range(int(first), int(last or first) + 1))
+    return held
 
 
 def _is_queued(raw: Raw | None) -> bool:
     status = _status(raw)
     phase = status.get("phase")
-    return phase == "Accepted" or (phase == "Paused" and not status.get("jobName"))
+    return phase == "Accepted" or (phase == "Paused" and not _has_left_the_queue(status))
 
 
 def _child(raw: Raw, ended: bool, succeeded: bool = False) -> _Child:
     metadata = raw["metadata"]
     labels = metadata["labels"]
     name = labels.get(LABEL_KUBERNETES_JOB, metadata["name"])
-    return _Child(labels[LABEL_UID], labels[LABEL_QUEUE], name, ended, succeeded)
+    part = int(labels[LABEL_PART]) if LABEL_PART in labels else None
+    tried = int(labels.get(LABEL_TRY, "0"))
+    return _Child(labels[LABEL_UID], labels[LABEL_QUEUE], name, ended, succeeded, part, tried)
 
 
 def _finished(raw: Raw) -> bool:

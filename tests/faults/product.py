@@ -83,10 +83,19 @@ class Product:
         assert status is not None
         return str(etree.QName(status[0]).localname)
 
+    def tiles(self, queue: str, number: int, seconds: float = 0.0, **spec: Any) -> str:
+        """A fan-out over as many tiles, each of which takes as long; *spec* may add inputs."""
+        inputs = {"seconds": str(seconds), **spec.pop("inputs", {})}
+        parts = [f"tile {index}" for index in range(number)]
+        return self.create(queue, "Tiles", inputs, parts=parts, **spec)
+
     def begun(self, name: str) -> list[int]:
         """The attempts that have begun to execute the process."""
-        folder = self.volume / "task" / name
-        return sorted(int(path.stem) for path in folder.glob("*.begun"))
+        return sorted(int(one) for one in self.begun_parts(name) if one.isdigit())
+
+    def begun_parts(self, name: str) -> list[str]:
+        """The launches of parts that have begun, with the attempts: ``1-p0``, …, ``1``."""
+        return sorted(path.stem for path in (self.volume / "task" / name).glob("*.begun"))
 
     @property
     def volume(self) -> Path:

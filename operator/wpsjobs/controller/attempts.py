@@ -11,7 +11,14 @@ from wpsjobs.api.phases import Cause, Phase, Reason
 from wpsjobs.api.resources import WpsJob
 from wpsjobs.api.times import format_time, parse_time
 from wpsjobs.controller import lifecycle, overdue, suspension
-from wpsjobs.controller.actions import Action, DeleteKubernetesJob, Launch, PatchStatus, Plan
+from wpsjobs.controller.actions import (
+    Action,
+    DeleteKubernetesJob,
+    Launch,
+    Milestone,
+    PatchStatus,
+    Plan,
+)
 from wpsjobs.controller.children import Attempt, Pod
 from wpsjobs.controller.endings import conclude, uncounted
 from wpsjobs.controller.outcome import Outcome, outcome
@@ -198,6 +205,9 @@ def _start(job: WpsJob, pod: Pod, now: datetime) -> PatchStatus:
     }
     what = "The merge step" if job.spec.parts else f"Attempt {number}"
     message = f"{what} runs in pod {pod.metadata.name!r} on node {pod.node!r}"
+    if job.status.phase is Phase.STARTED:  # as it has been since the first part ran
+        patch = {"reason": Reason.POD_RUNNING, "message": message, **fields}
+        return PatchStatus(job, patch, Milestone("Merging", message))
     return transit(job, Transition(Phase.STARTED, Reason.POD_RUNNING, message, fields), now)
 
 

@@ -340,9 +340,9 @@ def _transition(found: Survey, first: Pod | None, now: datetime) -> PatchStatus 
     if job.status.phase is Phase.SCHEDULED and first is not None:
         message = f"The first of {found.parts.total} parts runs in pod {first.metadata.name!r}"
         message += f" on node {first.node!r}" if first.node else ""
+        # The entry of the attempt gets the time at which its merge step begins (attempts).
         started = {"startedAt": format_time(first.started_at or now)}
-        entry = attempt_entry(job.status.attempts, job.status.attempt, started)
-        to = Transition(Phase.STARTED, Reason.POD_RUNNING, message, {**started, "attempts": entry})
+        to = Transition(Phase.STARTED, Reason.POD_RUNNING, message, started)
         return transit(job, to, now)
     return suspension.of_launched(job, now)
 
@@ -395,27 +395,26 @@ def _merge(view: View, found: Survey, now: datetime) -> Launch:
     """Launch the merge step, an attempt like any other but for its phase, which stays Started."""
     job, number = found.job, found.job.status.attempt
     name = kubernetes_job_name(job.metadata.name, number)
-    patch = dict(found.transition.patch) if found.transition else {}
-    history = patch.get("history", job.status.history)
-    seen = replace(job, status=replace(job.status, history=history))
-    fields = {
+    message = (
+        f"All {found.parts.total} parts are done; the merge step is being started as Kubernetes "
+        f"Job {name!r}"
+    )
+    if job.status.phase is Phase.STARTED:
+        patch: dict[str, Any] = {"reason": Reason.ADMITTED, "message": message}
+    else:  # the first part was through before it was seen to run
+        fields = {"startedAt": found.transition.patch.get("startedAt")} if found.transition else {}
+        to = Transition(Phase.STARTED, Reason.ADMITTED, message, fields)
+        patch = dict(transit(job, to, now).patch)
+    patch |= {
         "jobName": name,
         "scheduledAt": format_time(now),
         "pausedSeconds": None,
         "parts": found.parts.to_json(),
         "progress": _progress(job, found.parts, now),
-        "attempts": attempt_entry(
-            patch.get("attempts", job.status.attempts), number, {"jobName": name}
-        ),
+        "attempts": attempt_entry(job.status.attempts, number, {"jobName": name}),
     }
-    if "startedAt" in patch:
-        fields["startedAt"] = patch["startedAt"]
-    message = (
-        f"All {found.parts.total} parts are done; the merge step is being started as Kubernetes "
-        f"Job {name!r}"
-    )
-    to = Transition(Phase.STARTED, Reason.ADMITTED, message, fields, "Merging")
-    return Launch(job, [lifecycle.manifest(view, job, number)], transit(seen, to, now))
+    admission = PatchStatus(job, patch, Milestone("Merging", message))
+    return Launch(job, [lifecycle.manifest(view, job, number)], admission)
 
 
 def _manifests(

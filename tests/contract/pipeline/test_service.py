@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from demo.tiles import TOWNS
-from django.core.management import call_command
 from django.test import Client, override_settings
 
 from tests.contract.conftest import Wps, job_id, only_job
@@ -16,9 +15,7 @@ from tests.contract.fakeapi import FakeApi, Refusal
 from tests.contract.pipeline.conftest import WHEN
 from wpsjobs.pipeline import service
 from wpsjobs.pipeline.board import Board
-from wpsjobs.pipeline.errors import UnknownError
-from wpsjobs.pipeline.models import Tile, Town
-from wpsjobs.pipeline.plans import Plan
+from wpsjobs.pipeline.models import Town
 
 OLINDA, RECIFE = TOWNS
 TILES = OLINDA.grid.numbers()
@@ -335,33 +332,6 @@ def test_a_body_is_a_form_of_bounded_size(http: Client) -> None:
     data(post(http, "/start_job", many), 400)
 
 
-def plan(town_id: int | None, tile_ids: Any) -> Plan:
-    """Another way than by the models."""
-    if town_id == 404:
-        raise UnknownError("no town of that name")
-    if town_id == 500:
-        return Plan("Hillshade")
-    return Plan.of_tiles("Mosaic", tile_ids or [4281, 4282])
-
-
-@override_settings(WPSJOBS_PIPELINE_PLAN="tests.contract.pipeline.test_service.plan")
-def test_any_callable_may_replace_the_models(http: Client, api: FakeApi) -> None:
-    job = start(http, town_id="3")
-    assert [tile["tile_id"] for tile in job["tiles"]] == [4281, 4282]
-    assert data(http.get("/start_job?town_id=404"), 404) == "no town of that name"
-    assert "the server's log says why" in data(http.get("/start_job?town_id=500"), 500)
-    with override_settings(WPSJOBS_PIPELINE_PLAN="nowhere.plan"):
-        data(http.get("/start_job?town_id=3"), 500)
-    assert len(api.jobs) == 1
-
-
-def test_towns_are_listed_with_their_tiles(http: Client) -> None:
-    assert data(http.get("/list_towns")) == [
-        {"town_id": town.number, "name": town.name, "tile_ids": list(town.grid.numbers())}
-        for town in TOWNS
-    ]
-
-
 def test_the_page_is_shipped_and_asks_nobody_else(http: Client) -> None:
     answer = http.get("/jobs")
     assert answer["Content-Type"].startswith("text/html")
@@ -376,15 +346,6 @@ def test_the_page_is_shipped_and_asks_nobody_else(http: Client) -> None:
         assert b"https://" not in asset.content
     for name in ("jobs.html", "openapi.json", "nothing.js", "%2e%2e"):
         assert http.get(f"/jobs/{name}").status_code == 404
-
-
-def test_models_are_as_their_migrations_and_their_bounds_are_checked(towns: None) -> None:
-    call_command("makemigrations", "wpsjobs_pipeline", check=True, dry_run=True, verbosity=0)
-    Tile(number=1).full_clean(validate_unique=False)
-    Tile(number=1, west=-1, south=-1, east=1, north=1).full_clean(validate_unique=False)
-    for corners in ({"west": 1.0}, {"west": 2.0, "south": 0.0, "east": 1.0, "north": 1.0}):
-        with pytest.raises(Exception, match=r"Write west|less than"):
-            Tile(number=1, **corners).full_clean(validate_unique=False)
 
 
 def test_the_description_is_served(http: Client) -> None:

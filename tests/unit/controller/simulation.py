@@ -246,10 +246,12 @@ class Server:
 
     def _kin(self, job: WpsJob) -> dict[str, Callable[[WpsJob], bool]]:
         """Which other WpsJobs count to the same limit, by the limit."""
-        return {
-            "perProcess": lambda other: other.spec.process == job.spec.process,
-            "perOwner": lambda other: other.spec.owner.user == job.spec.owner.user,
+        kin: dict[str, Callable[[WpsJob], bool]] = {
+            "perProcess": lambda other: other.spec.process == job.spec.process
         }
+        if job.spec.owner.user is not None:
+            kin["perOwner"] = lambda other: other.spec.owner.user == job.spec.owner.user
+        return kin
 
     def _over(self, job: WpsJob, others: Iterable[WpsJob], limit: str) -> str:
         """Which of the queue's own limits per process and owner *others* leave no room in."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,9 +12,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.unit.controller import simulation
+from tests.unit.controller.objects import NOW
 from tests.unit.controller.test_simulation import Storm
+from wpsjobs.api.parts import Parts
 from wpsjobs.api.resources import Metadata, WpsJob
-from wpsjobs.controller import admission, attempts, decisions, lifecycle, served
+from wpsjobs.controller import admission, attempts, decisions, fanout, lifecycle, served
 from wpsjobs.controller.actions import Launch, PatchStatus
 from wpsjobs.controller.apply import Applier
 from wpsjobs.controller.children import Attempt, Unit
@@ -128,6 +131,51 @@ def no_rewrite_at_a_takeover(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(served, "take_over", lambda *_: [])
 
 
+def merged_before_all_parts_are_done(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Parts, "complete", property(lambda self: len(self.succeeded) >= self.total - 1))
+
+
+def parts_do_not_take_turns(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(admission, "_turn", lambda turn: (0, NOW, turn.job.sequence))
+
+
+def parts_that_ended_are_launched_again(patch: pytest.MonkeyPatch) -> None:
+    original = fanout._to_launch
+
+    def to_launch(parts: Parts) -> Iterator[int]:
+        return original(replace(parts, succeeded=frozenset()))
+
+    patch.setattr(fanout, "_to_launch", to_launch)
+
+
+def slots_of_parts_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    original = View.held_slots
+
+    def held_slots(self: View, queue: str) -> set[Unit]:
+        return {(name, None) for name, _ in original(self, queue)}
+
+    patch.setattr(View, "held_slots", held_slots)
+
+
+def the_own_limit_of_a_fan_out_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    for module in (admission, fanout):
+        patch.setattr(module, "total_wanted", lambda job: len(job.spec.parts))
+
+
+def parts_are_not_written_down_before(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Parts, "launched", lambda self, _indexes, at: replace(self, launched_at=at))
+
+
+def other_parts_are_not_waited_for(patch: pytest.MonkeyPatch) -> None:
+    original = fanout._conclude
+
+    def attend(view: View, found: Any, index: int, attempt: Attempt, ending: bool, *_: Any) -> None:
+        if ending:
+            original(view, found, index, attempt, ending, NOW)
+
+    patch.setattr(fanout, "_attend", attend)
+
+
 # Not among them: slots counted by the status alone (test_admission notices it; the storm only now
 # and then), and old news taken for new, from which the preconditions of all patches save us.
 CAUGHT: list[Mutation] = [
@@ -146,6 +194,13 @@ CAUGHT: list[Mutation] = [
     no_clean_up,
     a_taken_slot_is_forgotten,
     no_rewrite_at_a_takeover,
+    merged_before_all_parts_are_done,
+    parts_do_not_take_turns,
+    parts_that_ended_are_launched_again,
+    slots_of_parts_are_not_counted,
+    the_own_limit_of_a_fan_out_is_ignored,
+    parts_are_not_written_down_before,
+    other_parts_are_not_waited_for,
 ]
 
 

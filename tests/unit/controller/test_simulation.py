@@ -165,8 +165,7 @@ class Storm(RuleBasedStateMachine):
         priority=st.sampled_from([0, 0, 0, 1]),
         process=st.sampled_from(["Echo", "Other"]),
         user=st.sampled_from(["ada", "bob"]),
-        parts=st.sampled_from([0, 0, 0, 1, 2, 4]),
-        part_parallelism=st.sampled_from([None, None, 1, 2]),
+        parts=st.sampled_from([(0, 0), (0, 0), (0, 0), (1, 0), (2, 0), (4, 0), (4, 1), (4, 2)]),
     )
     def create(
         self,
@@ -176,16 +175,16 @@ class Storm(RuleBasedStateMachine):
         priority: int,
         process: str,
         user: str,
-        parts: int,
-        part_parallelism: int | None,
+        parts: tuple[int, int],
     ) -> None:
+        """*parts* are how many there are, and how many may run at once."""
         if self.number < 30:
             self.number += 1
             spec: dict[str, Any] = {"ttlSecondsAfterFinished": ttl, "restartLimit": limit}
             spec |= {"priority": priority, "process": process, "owner": {"user": user}}
-            if parts:
-                spec["parts"] = [f"part {index}" for index in range(parts)]
-                spec |= {"partParallelism": part_parallelism} if part_parallelism else {}
+            if parts[0]:
+                spec["parts"] = [f"part {index}" for index in range(parts[0])]
+                spec |= {"partParallelism": parts[1]} if parts[1] else {}
             self.simulation.create(f"j{self.number}", suspend=suspend, **spec)
 
     def _some(self, data: st.DataObject) -> str | None:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from eoxserver.services.ows.wps.parameters import (
 )
 
 from wpsjobs.eoxserver import config
+from wpsjobs.pipeline import towns
+from wpsjobs.pipeline.plans import Plan
 
 
 class Echo:
@@ -108,6 +111,8 @@ class Tiles:
         ("crash", LiteralData("crash", str, optional=True)),
         # index of a part that raises; with "!" before it, for the client's own fault
         ("fail", LiteralData("fail", str, optional=True)),
+        # seconds that the merge step takes
+        ("pause", LiteralData("pause", float, default=0.0)),
     )
     outputs = (("names", LiteralData("names", str)),)
 
@@ -136,10 +141,16 @@ class Tiles:
         return {"file": name, "empty": not list(Path().iterdir())}
 
     def execute(
-        self, context: Any, parts: list[dict[str, Any]], crash: str | None, **kwargs: Any
+        self,
+        context: Any,
+        parts: list[dict[str, Any]],
+        crash: str | None,
+        pause: float,
+        **kwargs: Any,
     ) -> str:
         self.crash(context, crash, "merge")
         context.update_progress(50, "half of the tiles are together")
+        time.sleep(pause)
         if not all(part["empty"] for part in parts):
             raise RuntimeError("a working directory was not a part's own")
         return ", ".join(Path(context.shared_path, part["file"]).read_text() for part in parts)
@@ -151,6 +162,16 @@ class Tiles:
             with tried.open("a") as file:
                 file.write("x")
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+SLOW_TOWN = 90001
+
+
+def plan(town_id: int | None, tile_ids: Sequence[int]) -> Plan:
+    """For ``WPSJOBS_PIPELINE_PLAN``: a town whose mosaic takes long, and those of the models."""
+    if town_id == SLOW_TOWN:
+        return Plan("Tiles", {"tiles": "6", "seconds": "1", "pause": "60"})
+    return towns.plan(town_id, tile_ids)
 
 
 class Hog:

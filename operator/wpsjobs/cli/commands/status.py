@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from wpsjobs.api.parts import format_indexes
 from wpsjobs.api.phases import Phase
 from wpsjobs.api.resources import WpsJob
 from wpsjobs.cli.cluster import WATCH_SECONDS, Cluster
@@ -160,6 +161,7 @@ def _facts(job: WpsJob, queues: Queues) -> list[tuple[str, RenderableType | None
         ("Place", _place(job, queues)),
         ("Progress", _progress(job)),
         ("Attempt", _attempt(job)),
+        ("Parts", _parts(job)),
         ("Created", f"{since(job.metadata.created_at, now)} ago"),
         ("Ran", _ran(job, now)),
         ("Expires", clock(status.expires_at.isoformat()) if status.expires_at else None),
@@ -203,7 +205,21 @@ def _attempt(job: WpsJob) -> str | None:
     if not status.attempt:
         return None
     restarts = f", restarts: {status.restarts}" if status.restarts else ""
-    return f"{status.attempt} (Kubernetes Job {status.job_name}){restarts}"
+    where = f" (Kubernetes Job {status.job_name})" if status.job_name else ""
+    return f"{status.attempt}{where}{restarts}"
+
+
+def _parts(job: WpsJob) -> str | None:
+    """How the parts of a fan-out stand, by their indexes."""
+    parts = job.status.parts
+    if parts is None:
+        return None
+    words = [f"{len(parts.succeeded)} of {parts.total} done"]
+    words += [f"running: {format_indexes(parts.running)}"] if parts.running else []
+    words += [f"failed: {format_indexes(parts.failed)}"] if parts.failed else []
+    restarts = sum(one.tries for one in parts.restarts.values())
+    words += [f"restarts: {restarts}"] if restarts else []
+    return "; ".join(words)
 
 
 def _ran(job: WpsJob, now: datetime) -> str | None:

@@ -8,6 +8,7 @@ const BUSY_MS = 1000; // between questions while a job moves
 const IDLE_MS = 5000;
 const LONGEST_MS = 30_000; // while the service does not answer
 const MANY_TILES = 200;
+const TRIES = 4; // to load a picture, while a network comes and goes
 
 const $ = (id) => document.getElementById(id);
 const map = new TileMap($("map"));
@@ -186,6 +187,10 @@ function showPicture(job) {
   const bounds = outputs.find((output) => output.bounds?.length === 4)?.bounds ??
     around(job.tiles.filter((tile) => tile.bounds).map((tile) => tile.bounds));
   if (!href || !bounds) return;
+  loadPicture(href, bounds, TRIES);
+}
+
+function loadPicture(href, bounds, tries) {
   const image = new Image();
   image.onload = () => {
     if (pictured !== href) return;
@@ -193,7 +198,9 @@ function showPicture(job) {
     $("map").dataset.picture = `${image.naturalWidth}x${image.naturalHeight}`;
   };
   image.onerror = () => {
-    if (pictured === href) notice(`The picture ${href} cannot be loaded.`);
+    if (pictured !== href) return;
+    if (tries > 1) setTimeout(() => loadPicture(href, bounds, tries - 1), BUSY_MS);
+    else notice(`The picture ${href} cannot be loaded.`);
   };
   image.src = href;
 }
