@@ -48,7 +48,7 @@ def take(view: View, job: WpsJob, now: datetime) -> list[Action]:
     if claim is None or not _has_consumers(view, job):
         return []
     is_next = claim.consumer and claim.attempt == job.status.attempt + 1
-    if job.cancelled:
+    if job.cancelled and claim.state not in CLAIM_ENDED:
         message = "Dismissed before its consumer began"
         return [_finish_dismissed(view, job, message, now)]
     if not is_next or job.status.phase is not Phase.ACCEPTED:
