@@ -188,6 +188,7 @@ def test_more_words_on_the_same_state_are_no_milestone() -> None:
     assert isinstance(action, PatchStatus)
     assert (action.patch["phase"], action.patch["message"]) == (Phase.STARTED, "half")
     assert action.milestone is None
+    assert "history" not in action.patch, "there is no way from a phase to itself"
     assert "startedAt" not in action.patch
 
 
@@ -236,6 +237,15 @@ def test_nothing_goes_back_to_its_start() -> None:
 def test_a_claim_that_was_removed_by_hand_is_a_crash() -> None:
     patch = only_patch(consumers(held(claim=None)))
     assert (patch["phase"], patch["restarts"]) == (Phase.ACCEPTED, 1)
+
+
+def test_the_history_has_no_phase_twice_in_a_row() -> None:
+    reports = [report("Running", "1"), report("Running", "2"), report("Paused"), report("Running")]
+    job = held("Running", startedAt=ago(20), claim=claim("Running", reports=reports))
+    entries = phases(only_patch(consumers(job)))[1:]
+    assert [phase for phase, _ in entries] == ["Paused", "Started"]
+    ended = held("Failed", startedAt=ago(20), claim=claim("Failed", reports=reports[:2]))
+    assert [phase for phase, _ in phases(only_patch(consumers(ended)))[1:]] == ["Failed"]
 
 
 # -- time -----------------------------------------------------------------------------------------
