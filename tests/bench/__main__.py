@@ -15,6 +15,7 @@ from tests.bench import (
     patches,
     stand,
     steady,
+    tasks,
     throughput,
     verdict,
     worker,
@@ -47,6 +48,7 @@ def _latency(_: argparse.Namespace) -> list[Figure]:
 
 MEASURES: dict[str, Measure] = {
     "verdict": _on_stand(lambda one, _: verdict.measure(one)),
+    "tasks": _on_stand(lambda one, _: tasks.measure(one)),
     "throughput": _on_stand(lambda one, o: throughput.measure(one, o.jobs, o.turns)),
     "patches": _on_stand(lambda one, _: patches.measure(one)),
     "finished": _on_stand(lambda one, o: finished.measure(one, o.kept)),
