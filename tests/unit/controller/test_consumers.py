@@ -168,6 +168,9 @@ def test_the_last_word_is_the_last(simulation: Simulation) -> None:
     one.report(ClaimState.SUCCEEDED)
     twin.report(ClaimState.FAILED)
     assert twin.held is None
+    twin.held = simulation.server.get(Kind.WPSJOB, "a")
+    twin.report(ClaimState.FAILED)
+    assert twin.held is None
     simulation.edit("a", cancel=True)
     turn(simulation)
     assert phases(simulation) == {"a": "Succeeded"}
