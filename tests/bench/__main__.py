@@ -16,6 +16,7 @@ from tests.bench import (
     patches,
     stand,
     steady,
+    tasks,
     throughput,
     verdict,
     worker,
@@ -48,6 +49,7 @@ def _latency(_: argparse.Namespace) -> list[Figure]:
 
 MEASURES: dict[str, Measure] = {
     "verdict": _on_stand(lambda one, _: verdict.measure(one)),
+    "tasks": _on_stand(lambda one, _: tasks.measure(one)),
     "throughput": _on_stand(lambda one, o: throughput.measure(one, o.jobs, o.turns)),
     "fanout": _on_stand(lambda one, _: fanout.measure(one)),
     "patches": _on_stand(lambda one, _: patches.measure(one)),

@@ -115,6 +115,8 @@ def test_a_failure_is_final_at_once(tasks: Tracked) -> None:
     tracker.stopTaskFailure(number, "no numbers")
     assert tracker.getTaskStatus(number) == (6, "FAILED")
     tracker.stopTaskSuccessIfNotFinished(number)
+    with pytest.raises(TaskStateError, match="reported before"):
+        tracker.stopTaskSuccess(number)
     status = tasks.space.wait_phase(task_name(kind, "one"), "Failed")
     assert (status["restarts"], status["message"]) == (0, "no numbers")
 

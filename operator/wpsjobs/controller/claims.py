@@ -48,7 +48,7 @@ def take(view: View, job: WpsJob, now: datetime) -> list[Action]:
     if claim is None or not _has_consumers(view, job):
         return []
     is_next = claim.consumer and claim.attempt == job.status.attempt + 1
-    if job.cancelled:
+    if job.cancelled and claim.state not in CLAIM_ENDED:
         message = "Dismissed before its consumer began"
         return [_finish_dismissed(view, job, message, now)]
     if not is_next or job.status.phase is not Phase.ACCEPTED:
@@ -110,17 +110,24 @@ def _follow(job: WpsJob, claim: Claim, now: datetime) -> list[Action]:
         if job.status.reason == Reason.SUSPENDED:
             return []
         message = f"Suspended; the time-out of attempt {claim.attempt} stands still"
-        return [transit(job, Transition(Phase.PAUSED, Reason.SUSPENDED, message), now)]
+        return [_go(job, Transition(Phase.PAUSED, Reason.SUSPENDED, message), now)]
     news = _news(job, claim)
     if not news:
         return []
-    *passed, (phase, message) = _steps(job, claim, news)
+    *steps, (phase, message) = _steps(job, claim, news)
+    passed = _after(job.status.phase, steps)
     reason = {phase: reason for phase, reason, _ in _STEPS.values()}[phase]
     fields = {**_resumed(job, now), **_begun(job, claim, news, now), "claim": {"reports": []}}
-    action = transit(job, Transition(phase, reason, message, fields, passed=passed), now)
-    if phase is job.status.phase:
-        action = PatchStatus(action.job, action.patch)  # more words, and no milestone
-    return [action]
+    return [_go(job, Transition(phase, reason, message, fields, passed=passed), now)]
+
+
+def _go(job: WpsJob, to: Transition, now: datetime) -> PatchStatus:
+    """The patch for *to*; where the phase stays, there are only more words on it."""
+    action = transit(job, to, now)
+    if to.phase is not job.status.phase or to.passed:
+        return action
+    patch = {key: value for key, value in action.patch.items() if key != "history"}
+    return PatchStatus(job, patch)
 
 
 def _news(job: WpsJob, claim: Claim) -> list[Report]:
@@ -138,7 +145,7 @@ def _news(job: WpsJob, claim: Claim) -> list[Report]:
 
 def _steps(job: WpsJob, claim: Claim, news: list[Report]) -> list[tuple[Phase, str]]:
     """*news* on the way as phases with words; nothing that has begun goes back to its start."""
-    steps, begun = [], job.status.started_at is not None
+    steps, begun = list[tuple[Phase, str]](), job.status.started_at is not None
     for report in news:
         if report.state in CLAIM_ENDED:
             continue
@@ -146,8 +153,16 @@ def _steps(job: WpsJob, claim: Claim, news: list[Report]) -> list[tuple[Phase, s
         state = report.state
         if state is ClaimState.CLAIMED and begun:
             state = ClaimState.RUNNING
-        steps.append((_STEPS[state][0], report.message or _words(claim, state)))
+        phase = _STEPS[state][0]
+        if steps and steps[-1][0] is phase:
+            steps.pop()  # there is no way from a phase to itself
+        steps.append((phase, report.message or _words(claim, state)))
     return steps
+
+
+def _after(phase: Phase | None, steps: list[tuple[Phase, str]]) -> list[tuple[Phase, str]]:
+    """*steps* without a first one that only says more of *phase*."""
+    return steps[1:] if steps and steps[0][0] is phase else steps
 
 
 def _begun(job: WpsJob, claim: Claim, news: list[Report], now: datetime) -> Mapping[str, Any]:
@@ -214,6 +229,7 @@ def _end(
     if own is not None:
         news = _news(job, own)
         passed = _steps(job, own, news)
+        passed = _after(job.status.phase, passed)
         begun = _begun(job, own, news, now)
         attempts = begun.get("attempts", attempts)
         fields |= begun

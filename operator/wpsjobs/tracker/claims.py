@@ -155,6 +155,7 @@ def _say(
 ) -> Raw:
     """Carry out *operations* on the claim of *job*, whatever else changes of the WpsJob."""
     deadline, pause, unanswered = time.monotonic() + patience, _FIRST_PAUSE, False
+    _raise_if_ended(job)
     known = job
     failure: ClusterError
     while True:

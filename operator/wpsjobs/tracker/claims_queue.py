@@ -8,6 +8,7 @@ import random
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from contextlib import closing
 from urllib.parse import quote
 
@@ -98,21 +99,25 @@ class ClaimQueue:
                 return claimed
             conflicts += 1
 
-    def wait(self, seconds: float) -> None:
-        """Wait until something can be claimed, for *seconds* at most."""
+    def wait(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> None:
+        """Wait until something can be claimed, for *seconds* at most.
+
+        ``wake`` ends it where *unless* has become true.
+        """
         self._start()
-        if self._queue is not None and self._queue[1].suspend:
-            with self._changed:
-                self._changed.wait(min(seconds, QUEUE_SECONDS))
-            return
+        is_held = self._queue is not None and self._queue[1].suspend
         with self._changed:
             self._changed.wait_for(
-                lambda: self._thread is None or any(is_free(job) for _, job in self._jobs.values()),
-                seconds,
+                lambda: (
+                    unless()
+                    or self._thread is None
+                    or (not is_held and any(is_free(job) for _, job in self._jobs.values()))
+                ),
+                min(seconds, QUEUE_SECONDS) if is_held else seconds,
             )
 
     def wake(self) -> None:
-        """Let those go on who wait, as if something had come."""
+        """Let those who wait look again whether they still have to."""
         with self._changed:
             self._changed.notify_all()
 

@@ -124,9 +124,9 @@ class Slot(threading.Thread):
         with self._shared.claiming:
             if self._shared.stopping.is_set():
                 return None
-            job = queue.claim(self.name, heartbeat=True)
-        if job is None and not self._shared.stopping.is_set():
-            queue.wait(IDLE_SECONDS)
+            job = queue.claim(self.name, state=ClaimState.RUNNING, heartbeat=True)
+        if job is None:
+            queue.wait(IDLE_SECONDS, self._shared.stopping.is_set)
         return job
 
     # -- a task ----------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from wpsjobs.api.phases import LAUNCHED, Phase
-from wpsjobs.api.resources import Policy
+from wpsjobs.api.phases import CLAIM_ENDED, LAUNCHED, Phase
+from wpsjobs.api.resources import Policy, WpsJob
 from wpsjobs.tracker.access import own, store
 from wpsjobs.tracker.errors import TaskStateError, TaskTypeNotFound
 from wpsjobs.tracker.payload import decode
@@ -41,14 +41,15 @@ def startTask(task_id: int, message: str = "") -> tuple[str, str, str, Any]:
     from wpsjobs.eoxserver.storage import PayloadError
 
     known = store()
-    task = known.task(task_id)
+    task = known.mine(task_id) or known.task(task_id)
     claimed = _claimed(known, task)
     if claimed is None:
         raise TaskStateError(
             f"The task {task_id} is not yours to start: take it from the queue by dequeueTask."
         )
     handler = read(known, task.type).handler or ""
-    _report(known, task, claimed, Status.RUNNING, message)
+    if message or known.status(task) is not Status.RUNNING:
+        _report(known, task, claimed, Status.RUNNING, message)
     spec = task.job.spec
     try:
         content = known.storage.read_request(
@@ -61,8 +62,15 @@ def startTask(task_id: int, message: str = "") -> tuple[str, str, str, Any]:
 
 def stopTaskSuccessIfNotFinished(task_id: int, message: str = "") -> None:
     """The task is FINISHED, unless it is FINISHED or FAILED already."""
-    if Status(getTaskStatus(task_id)[0]) not in ENDED:
+    # What this program has claimed has not ended, or is not its own any more: the report tells.
+    is_mine = own(task_id) is None and store().mine(task_id) is not None
+    if not is_mine and Status(getTaskStatus(task_id)[0]) in ENDED:
+        return
+    try:
         stopTaskSuccess(task_id, message)
+    except TaskStateError:
+        if Status(getTaskStatus(task_id)[0]) not in ENDED:
+            raise
 
 
 def stopTaskSuccess(task_id: int, message: str = "") -> None:
@@ -116,7 +124,7 @@ def _set(task_id: int, status: Status, message: str) -> None:
         mine.set_status(status, message)
         return
     known = store()
-    task = known.task(task_id)
+    task = known.mine(task_id) or known.task(task_id)
     claimed = _claimed(known, task)
     if claimed is not None:
         _report(known, task, claimed, status, message)
@@ -144,15 +152,20 @@ def _claimed(known: Store, task: Task) -> Raw | None:
 def _report(known: Store, task: Task, claimed: Raw, status: Status, message: str) -> None:
     from wpsjobs.tracker.claims import ClaimLostError, report
 
+    claim = WpsJob.from_raw(claimed).status.claim
     try:
-        known.claimed[task.id] = report(known.cluster, claimed, CLAIM_OF[status], message)
-    except ClaimLostError as error:
-        # The claim is kept: whatever this consumer says of the task goes on being of no account.
-        if status is Status.FAILED:
-            # Of a loop's last resort: there is nothing left to fail, and the loop is to go on.
-            logger.warning("task %d: %s", task.id, error)
+        if claim is None or claim.state not in CLAIM_ENDED:
+            known.claimed[task.id] = report(known.cluster, claimed, CLAIM_OF[status], message)
             return
-        raise TaskStateError(f"The task {task.id} is not yours any more: {error}") from error
+        error = ClaimLostError(f"its end was reported before ({claim.state})")
+    except ClaimLostError as lost:
+        error = lost
+    # The claim is kept: whatever this consumer says of the task goes on being of no account.
+    if status is Status.FAILED:
+        # Of a loop's last resort: there is nothing left to fail, and the loop is to go on.
+        logger.warning("task %d: %s", task.id, error)
+        return
+    raise TaskStateError(f"The task {task.id} is not yours any more: {error}") from error
 
 
 def _ask(known: Store, task: Task, status: Status, message: str) -> None:

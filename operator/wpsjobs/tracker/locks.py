@@ -82,6 +82,7 @@ class LeaseLock:
         if seconds < 1:
             raise ValueError(f"a Lease lasts at least 1 second, not {seconds!r}")
         self._name, self._seconds = name, seconds
+        self._lease = _Lease(name, seconds)
         self._local = threading.Lock()
         self._hold: _Hold | None = None
 
@@ -106,18 +107,19 @@ class LeaseLock:
         if not self._local.acquire(blocking, timeout if blocking else -1):
             return False
         try:
-            lease = _Lease(store().cluster, self._name, self._seconds)
-            while (taken := lease.take()) is None:
+            began = time.monotonic()
+            while (taken := self._lease.take()) is None:
                 left = None if deadline is None else deadline - time.monotonic()
                 if not blocking or (left is not None and left <= 0):
                     self._local.release()
                     return False
                 pause = _POLL * random.uniform(0.2, 1.0)  # noqa: S311 (no secret)
                 time.sleep(pause if left is None else min(pause, left))
+                began = time.monotonic()
         except BaseException:
             self._local.release()
             raise
-        self._hold = _Hold(lease, taken)
+        self._hold = _Hold(self._lease, taken, began)
         self._hold.start()
         return True
 
@@ -140,12 +142,10 @@ class LeaseLock:
 class _Lease:
     """One Lease, as one who wants it sees it."""
 
-    def __init__(self, cluster: Cluster, name: str, seconds: int) -> None:
-        self.cluster, self.name, self.seconds = cluster, name, seconds
-        self.identity = f"{socket.gethostname()}/{os.getpid()}/{uuid4()}"
-        space = quote(cluster.namespace, safe="")
-        self._folder = f"/apis/coordination.k8s.io/v1/namespaces/{space}/leases"
-        self._path = f"{self._folder}/{quote(name, safe='')}"
+    def __init__(self, name: str, seconds: int) -> None:
+        self.name, self.seconds = name, seconds
+        self.identity = ""
+        """Of who has taken it last: a new one each time, in whichever process."""
         self._seen: tuple[str, float] | None = None
         """Version of the Lease, and when it was first seen: clocks of machines differ."""
 
@@ -153,12 +153,13 @@ class _Lease:
         """The Lease, if it is this one's now."""
         from wpsjobs.eoxserver.client import ConflictError, NotFoundError
 
+        self.identity = f"{socket.gethostname()}/{os.getpid()}/{uuid4()}"
         try:
-            lease = self.cluster.raw_get(self._path)
+            lease = self._cluster.raw_get(self._path())
         except NotFoundError:
             try:
-                return self.cluster.raw_post(
-                    self._folder,
+                return self._cluster.raw_post(
+                    self._folder(),
                     {
                         "apiVersion": "coordination.k8s.io/v1",
                         "kind": "Lease",
@@ -168,14 +169,23 @@ class _Lease:
                 )
             except ConflictError:
                 return None
-        if lease["spec"].get("holderIdentity") == self.identity:
-            return lease  # an answer was lost on the way
         if not self._is_free(lease):
             return None
         try:
             return self.patch(lease, self._spec())
         except ConflictError:
             return None
+
+    @property
+    def _cluster(self) -> Cluster:
+        return store().cluster
+
+    def _folder(self) -> str:
+        space = quote(self._cluster.namespace, safe="")
+        return f"/apis/coordination.k8s.io/v1/namespaces/{space}/leases"
+
+    def _path(self) -> str:
+        return f"{self._folder()}/{quote(self.name, safe='')}"
 
     def _is_free(self, lease: Raw) -> bool:
         if not lease["spec"].get("holderIdentity"):
@@ -198,8 +208,8 @@ class _Lease:
     def patch(self, lease: Raw, spec: dict[str, object]) -> Raw:
         """Change *lease* as it was seen. Raises ConflictError where it is another one now."""
         version = lease["metadata"]["resourceVersion"]
-        return self.cluster.raw_patch(
-            self._path, {"metadata": {"resourceVersion": version}, "spec": spec}
+        return self._cluster.raw_patch(
+            self._path(), {"metadata": {"resourceVersion": version}, "spec": spec}
         )
 
     def renew(self, lease: Raw) -> Raw:
@@ -210,7 +220,7 @@ class _Lease:
         try:
             return self.patch(lease, spec)
         except ConflictError:
-            now = self.cluster.raw_get(self._path)
+            now = self._cluster.raw_get(self._path())
             if now["spec"].get("holderIdentity") != self.identity:
                 raise
             return self.patch(now, spec)  # an answer was lost on the way
@@ -219,11 +229,12 @@ class _Lease:
 class _Hold(threading.Thread):
     """Renews a Lease until its end."""
 
-    def __init__(self, lease: _Lease, taken: Raw) -> None:
+    def __init__(self, lease: _Lease, taken: Raw, began: float) -> None:
+        """*began*: of the monotonic clock, before it was *taken*."""
         super().__init__(name=f"wpsjobs-lease-{lease.name}", daemon=True)
         self._lease, self._taken = lease, taken
         self._ended = threading.Event()
-        self._renewed = time.monotonic()
+        self._renewed = began
         self._lost = False
 
     def is_valid(self) -> bool:

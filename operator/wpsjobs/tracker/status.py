@@ -39,7 +39,7 @@ OF_PHASE = {
     Phase.DISMISSED: Status.FAILED,
     Phase.REJECTED: Status.FAILED,
 }
-_OF_CLAIM = {
+OF_CLAIM = {
     ClaimState.CLAIMED: Status.SCHEDULED,
     ClaimState.RUNNING: Status.RUNNING,
     ClaimState.PAUSED: Status.PAUSED,
@@ -76,7 +76,7 @@ def status_of(  # noqa: PLR0911 (one for each thing to look at, in their order)
         return Status.PAUSED
     claim = job.status.claim
     if claim is not None and claim.attempt == job.status.attempt + (phase is Phase.ACCEPTED):
-        return _OF_CLAIM[claim.state]
+        return OF_CLAIM[claim.state]
     if phase is Phase.PAUSED:  # no longer, the operator is about to say so
         phase = Phase.STARTED if job.status.started_at else Phase.ACCEPTED
     if phase in LAUNCHED and label is Status.PAUSED:

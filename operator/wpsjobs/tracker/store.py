@@ -108,6 +108,11 @@ class Store:
             raise TaskNotFound(f"There is no task {identifier!r} of the type {type!r}.")
         return task
 
+    def mine(self, task_id: int) -> Task | None:
+        """The task as this program has claimed it and last reported of it, or None."""
+        raw = self.claimed.get(int(task_id))
+        return Task(raw) if raw is not None else None
+
     def task(self, task_id: int) -> Task:
         """The task of that number. Raises TaskNotFound."""
         number = int(task_id)

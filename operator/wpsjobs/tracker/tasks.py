@@ -13,7 +13,7 @@ from wpsjobs.api.times import parse_time
 from wpsjobs.tracker.access import own, store
 from wpsjobs.tracker.errors import ResponseNotFound
 from wpsjobs.tracker.responses import read_response
-from wpsjobs.tracker.status import OF_PHASE, StatusTuple
+from wpsjobs.tracker.status import OF_CLAIM, OF_PHASE, StatusTuple
 
 if TYPE_CHECKING:
     from wpsjobs.tracker.store import Store, Task
@@ -69,7 +69,8 @@ def getTaskResponse(type: str, identifier: str) -> tuple[str | bytes, str]:
 def getTaskLog(type: str, identifier: str) -> list[LogRecord]:
     """What has become of the task and what callers have said of it, older first.
 
-    Each record has the time (UTC), the status (code, text) and the message.
+    Each record has the time (UTC), the status (code, text) and the message. What a consumer has
+    just reported, and the operator has not put into the history yet, has the time of this call.
     """
     known = store()
     task = known.find(type, identifier)
@@ -81,7 +82,7 @@ def getTaskLog(type: str, identifier: str) -> list[LogRecord]:
             if entry.message
         ),
     ]
-    return sorted(records, key=lambda record: record[0])
+    return [*sorted(records, key=lambda record: record[0]), *_to_come(task)]
 
 
 def deleteTask(task_id: int) -> None:
@@ -125,6 +126,12 @@ def remove(known: Store, task: Task) -> None:
     except StorageError as error:
         # Its pod may still be writing.
         logger.warning("%s: not all is removed yet: %s", task.job.id, error)
+
+
+def _to_come(task: Task) -> list[LogRecord]:
+    claim, now = task.job.status.claim, datetime.now(UTC)
+    reports = claim.reports if claim is not None else ()
+    return [(now, OF_CLAIM[report.state].pair, report.message or "") for report in reports]
 
 
 def _history(task: Task) -> Iterator[LogRecord]:

@@ -29,6 +29,11 @@ VALUES: dict[str, dict[str, Any]] = {
     "several namespaces": {"operator": {"extraNamespaces": ["one", "two"]}},
     "two queues": {"queues": [{"name": "default"}, {"name": "night", "parallelism": 1}]},
     "tracker": {"tracker": {"enabled": True}},
+    "consumers": {
+        "tracker": {"enabled": True, "queue": {"executor": "Consumers"}},
+        "consumers": {"enabled": True, "replicas": 3, "nodeSelector": {"disk": "ssd"}},
+        "networkPolicy": {"enabled": True},
+    },
     "production": {
         "imagePullSecrets": [{"name": "registry"}],
         "podSecurity": {"runAsUser": None, "runAsGroup": None, "fsGroup": 2000},

@@ -226,6 +226,19 @@ def view(
     )
 
 
+def merged(old: Any, patch: Any) -> Any:
+    """*old* after a JSON merge patch (RFC 7386)."""
+    if not isinstance(patch, Mapping):
+        return patch
+    new = dict(old) if isinstance(old, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            new.pop(key, None)
+        else:
+            new[key] = merged(new.get(key), value)
+    return new
+
+
 def scheduled(name: str, number: int = 1, **status: Any) -> dict[str, Any]:
     """The status of a WpsJob that has just got a slot."""
     return {

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from tests.unit.controller.objects import NAMESPACE, NOW
+from tests.unit.controller.objects import NAMESPACE, NOW, merged
 from wpsjobs.api.names import (
     LABEL_ATTEMPT,
     LABEL_PART,
@@ -136,8 +136,7 @@ class Server:
         raw = self.get(kind, name, metadata.uid if metadata else None)
         if metadata and int(raw["metadata"]["resourceVersion"]) != metadata.resource_version:
             raise ConflictError(f"{kind} {name} has changed", 409)
-        fields = {**raw.get(part, {}), **json.loads(json.dumps(dict(changes)))}
-        after = {**raw, part: {key: value for key, value in fields.items() if value is not None}}
+        after = merged(raw, {part: json.loads(json.dumps(dict(changes)))})
         if kind is Kind.WPSJOB and part == "status":
             self._judge_status(WpsJob.from_raw(raw), WpsJob.from_raw(after))
             self.edited.discard(raw["metadata"]["uid"])
@@ -568,9 +567,11 @@ class Client:
 class Simulation:
     """A namespace with a queue, a process and an operator. Use it as a context manager."""
 
-    def __init__(self, *, parallelism: int = 2, max_queued: int = 3) -> None:
+    def __init__(
+        self, *, parallelism: int = 2, max_queued: int = 3, server: type[Server] = Server
+    ) -> None:
         self.clock = Clock()
-        self.server = Server(self.clock)
+        self.server = server(self.clock)
         self._running = asyncio.new_event_loop()
         self._real_time = served.time
         for module in (apply, served):
