@@ -148,6 +148,16 @@ def test_a_silent_cluster_is_busy(http: Client, api: FakeApi) -> None:
         assert answer["Retry-After"] == "10"
 
 
+def test_a_job_whose_number_is_not_told_is_not_started_again(http: Client, api: FakeApi) -> None:
+    api.refuse = lambda method, path: (
+        Refusal(500, "etcd is away") if method == "GET" and "/wpsjobs/" in path else None
+    )
+    words = data(http.get("/start_job?town_id=11850"), 503)
+
+    assert "Do not start it again" in words
+    assert job_id(only_job(api)) in words
+
+
 def test_states_are_those_of_the_phases(http: Client, api: FakeApi) -> None:
     job = start(http, tile_ids="4315,4283,4318,4286")
     name = only_job(api)["metadata"]["name"]
