@@ -13,6 +13,8 @@ from django.test import Client, override_settings
 from tests.contract.conftest import Wps, job_id, only_job
 from tests.contract.fakeapi import FakeApi, Refusal
 from tests.contract.pipeline.conftest import WHEN
+from wpsjobs.eoxserver import config
+from wpsjobs.eoxserver.client import UnreachableError
 from wpsjobs.pipeline import service
 from wpsjobs.pipeline.board import Board
 from wpsjobs.pipeline.models import Town
@@ -148,10 +150,13 @@ def test_a_silent_cluster_is_busy(http: Client, api: FakeApi) -> None:
         assert answer["Retry-After"] == "10"
 
 
-def test_a_job_whose_number_is_not_told_is_not_started_again(http: Client, api: FakeApi) -> None:
-    api.refuse = lambda method, path: (
-        Refusal(500, "etcd is away") if method == "GET" and "/wpsjobs/" in path else None
-    )
+def test_a_job_whose_number_is_not_told_is_not_started_again(
+    http: Client, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_name: str) -> None:
+        raise UnreachableError("connection reset", sent=True)
+
+    monkeypatch.setattr(service.board_of(config.load()).cluster, "get_job", lost)
     words = data(http.get("/start_job?town_id=11850"), 503)
 
     assert "Do not start it again" in words
