@@ -18,3 +18,6 @@ def blocks(document: str, language: str) -> list[str]:
 _namespace: dict[str, Any] = {"__name__": "words.processes"}
 exec(blocks("processes.md", "python")[0], _namespace)  # noqa: S102 (the project's own text)
 CountWords = _namespace["CountWords"]
+_parallel: dict[str, Any] = {"__name__": "words.parallel"}
+exec(blocks("processes.md", "python")[1], _parallel)  # noqa: S102 (as above)
+CountFiles = _parallel["CountFiles"]

@@ -12,6 +12,7 @@ from owslib.wps import WPSExecution
 
 from tests.contract import schemas
 from tests.contract.conftest import Ended, StartWorker, Wps, only_job
+from tests.contract.documented import CountFiles
 from tests.contract.fakeapi import FakeApi, make_job
 from wpsjobs.api.attempt import Environment, ExitCode
 from wpsjobs.api.parts import Parts
@@ -214,6 +215,13 @@ def test_a_fan_out_made_without_the_plugin_is_prepared_once(
     ended = fan_out.merge()
     assert ended.code == ExitCode.SUCCEEDED, ended.output
     assert "a, b" in wps.document("by-hand")
+
+
+def test_the_documented_process_is_one_in_parts() -> None:
+    process = CountFiles()
+    assert parts.is_parallel(process)
+    assert process.partition({"names": "a,b"}) == ["a", "b"]
+    assert process.execute(None, [{"name": "a", "lines": 2}, {"name": "b", "lines": 3}]) == 5
 
 
 def test_without_parts_one_worker_does_them_all(

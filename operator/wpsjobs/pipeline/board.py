@@ -10,7 +10,7 @@ from typing import Any
 
 from wpsjobs.api.phases import FINISHED
 from wpsjobs.api.resources import WpsJob
-from wpsjobs.eoxserver.client import Cluster, NotFoundError
+from wpsjobs.eoxserver.client import Cluster, ClusterError, NotFoundError
 from wpsjobs.pipeline.states import Data, State, summary
 
 UNFINISHED_SECONDS = 1.0
@@ -36,17 +36,22 @@ class Board:
     _read_at: float = -1e9
     _all_read_at: float = -1e9
     _all_took: float = 0.0
+    _failed: tuple[float, ClusterError] | None = None
 
     def jobs(self, processes: tuple[str, ...]) -> list[Data]:
         """All jobs, the newest first."""
         with self._lock:
             if processes != self._processes:
                 self._processes, self._all_read_at = processes, -1e9
-            now = self.clock()
-            if now - self._all_read_at >= max(ALL_SECONDS, self._all_took / SHARE):
-                self._read_all()
-            elif now - self._read_at >= UNFINISHED_SECONDS:
-                self._read_unfinished()
+            # Those who waited for a reading that failed must not each wait for another.
+            if self._failed and self.clock() - self._failed[0] < UNFINISHED_SECONDS:
+                raise ClusterError(str(self._failed[1])) from self._failed[1]
+            try:
+                self._read()
+            except ClusterError as error:
+                self._failed = (self.clock(), error)
+                raise
+            self._failed = None
             return sorted(self._jobs.values(), key=lambda job: -int(job["job_id"]))
 
     def stale(self) -> None:
@@ -60,6 +65,14 @@ class Board:
             if raw["spec"].get("process") in processes:
                 return raw
         return None
+
+    def _read(self) -> None:
+        """Read what is too old."""
+        now = self.clock()
+        if now - self._all_read_at >= max(ALL_SECONDS, self._all_took / SHARE):
+            self._read_all()
+        elif now - self._read_at >= UNFINISHED_SECONDS:
+            self._read_unfinished()
 
     def _read_all(self) -> None:
         began = self.clock()

@@ -15,7 +15,7 @@ from wpsjobs.api.names import resource_name
 from wpsjobs.api.resources import WpsJob
 from wpsjobs.eoxserver import config, processes
 from wpsjobs.eoxserver.backend import WpsJobBackend
-from wpsjobs.eoxserver.client import Cluster, ConflictError, NotFoundError
+from wpsjobs.eoxserver.client import Cluster, ClusterError, ConflictError, NotFoundError
 from wpsjobs.eoxserver.jobs import UnknownJobError
 from wpsjobs.pipeline import results
 from wpsjobs.pipeline.board import Board, Raw
@@ -62,7 +62,14 @@ def start(request: HttpRequest, wanted: StartRequest, options: Options) -> Data:
         raise PipelineError(f"Nothing was started: {error}") from error
     board = board_of(config.load())
     board.stale()
-    return status(board.cluster.get_job(resource_name(job_id)))
+    try:
+        raw = board.cluster.get_job(resource_name(job_id))
+    except ClusterError as error:
+        raise BusyError(
+            f"The job was started, with the WPS identifier {job_id}, but the cluster does not tell "
+            "its number now: /list_jobs will. Do not start it again."
+        ) from error
+    return status(raw)
 
 
 def find(job_id: int, options: Options) -> Raw:

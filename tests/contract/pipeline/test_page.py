@@ -225,6 +225,15 @@ def test_what_is_wrong_is_told(page: Page, api: FakeApi) -> None:
     assert not api.jobs
 
 
+def test_a_job_that_has_expired_goes_from_the_page(page: Page, api: FakeApi) -> None:
+    name = page.start()
+    api.remove(name)
+    page.until("#notice", "There is no job")
+    page.until("#count", "0 jobs")
+    assert not page.one("#detail").is_displayed()
+    page.browser.get_log("browser")  # the browser notes each 404
+
+
 def test_nothing_changes_no_answer_is_sent(page: Page, api: FakeApi) -> None:
     page.start()
     script = """

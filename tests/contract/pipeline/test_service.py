@@ -13,6 +13,8 @@ from django.test import Client, override_settings
 from tests.contract.conftest import Wps, job_id, only_job
 from tests.contract.fakeapi import FakeApi, Refusal
 from tests.contract.pipeline.conftest import WHEN
+from wpsjobs.eoxserver import config
+from wpsjobs.eoxserver.client import ClusterError, UnreachableError
 from wpsjobs.pipeline import service
 from wpsjobs.pipeline.board import Board
 from wpsjobs.pipeline.models import Town
@@ -146,6 +148,19 @@ def test_a_silent_cluster_is_busy(http: Client, api: FakeApi) -> None:
         answer = http.get(path)
         assert "cluster does not answer" in data(answer, 503)
         assert answer["Retry-After"] == "10"
+
+
+def test_a_job_whose_number_is_not_told_is_not_started_again(
+    http: Client, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_name: str) -> None:
+        raise UnreachableError("connection reset", sent=True)
+
+    monkeypatch.setattr(service.board_of(config.load()).cluster, "get_job", lost)
+    words = data(http.get("/start_job?town_id=11850"), 503)
+
+    assert "Do not start it again" in words
+    assert job_id(only_job(api)) in words
 
 
 def test_states_are_those_of_the_phases(http: Client, api: FakeApi) -> None:
@@ -293,6 +308,19 @@ def test_one_reading_serves_all_who_ask_meanwhile(http: Client, api: FakeApi, ba
     now += 1.1
     asked()
     assert {job["state"] for job in board.jobs(("Mosaic",))} == {"finished", "failed"}
+
+
+def test_who_waits_for_a_reading_that_fails_waits_for_no_other(api: FakeApi, backend: Any) -> None:
+    now = 100.0
+    board = Board(backend._cluster, clock=lambda: now)
+    api.refuse = lambda _method, _path: Refusal(500, "etcd is away")
+    for _ in range(3):
+        with pytest.raises(ClusterError, match="etcd is away"):
+            board.jobs(("Mosaic",))
+    assert len(api.requests) == 1
+    api.refuse = lambda _method, _path: None
+    now += 1.1
+    assert board.jobs(("Mosaic",)) == []
 
 
 @override_settings(WPSJOBS_PIPELINE_CHANGING_GETS=False, CSRF_TRUSTED_ORIGINS=["https://a.test"])

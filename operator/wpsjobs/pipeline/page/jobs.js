@@ -20,9 +20,9 @@ let pictured = null; // URL of the picture that the map has or loads
 let timer = 0, failures = 0, asking = 0;
 
 class ServiceError extends Error {
-  constructor(message, retry = 0) {
+  constructor(message, status = 0) {
     super(message);
-    this.retry = retry;
+    this.status = status; // of HTTP; 0 where there was no answer
   }
 }
 
@@ -39,7 +39,7 @@ async function ask(path, before = {}, options = {}) {
   const body = await answer.json().catch(() => null);
   if (!answer.ok) {
     const words = body?.message ?? `The service answered ${answer.status}.`;
-    throw new ServiceError(words, Number(answer.headers.get("Retry-After")));
+    throw new ServiceError(words, answer.status);
   }
   Object.assign(before, { url: path, etag: answer.headers.get("ETag"), data: body.data });
   return body.data;
@@ -227,8 +227,9 @@ async function follow() {
     if (first) $("title").focus({ preventScroll: true });
   } catch (error) {
     if (asked !== chosen) return;
-    $("detail").hidden = true;
-    throw error;
+    if (error.status !== 404) throw error;
+    notice(error.message); // it has expired
+    location.hash = "";
   }
 }
 
