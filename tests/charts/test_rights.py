@@ -46,6 +46,9 @@ RARE = {
         Right(GROUP, "wpsjobs", "get"): "of a directory whose WpsJob no list has any more",
         Right(GROUP, "wpsjobs", "delete"): "of what was refused, where the web server was killed",
     },
+    "wpsjobs-consumer": {
+        Right(GROUP, "wpsjobs", "get"): "after a report that was refused or got no answer",
+    },
     "wpsjobs-sync": {
         Right(GROUP, "wpsqueues", "create"): "where the first queue has another name than it says",
         Right(GROUP, "wpsqueues", "patch"): "where eoxserver.conf has the former back-end's limits",
