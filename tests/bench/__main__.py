@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tests.bench import (
+    consumers,
     execute_latency,
     fanout,
     finished,
@@ -49,6 +50,7 @@ def _latency(_: argparse.Namespace) -> list[Figure]:
 
 MEASURES: dict[str, Measure] = {
     "verdict": _on_stand(lambda one, _: verdict.measure(one)),
+    "consumers": _on_stand(lambda one, _: consumers.measure(one)),
     "tasks": _on_stand(lambda one, _: tasks.measure(one)),
     "throughput": _on_stand(lambda one, o: throughput.measure(one, o.jobs, o.turns)),
     "fanout": _on_stand(lambda one, _: fanout.measure(one)),

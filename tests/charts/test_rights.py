@@ -22,6 +22,16 @@ CANCEL = (
     "import django; django.setup(); from wpsjobs.eoxserver.backend import WpsJobBackend; "
     "WpsJobBackend().cancel({!r})"
 )
+TASK = """
+from wpsjobs.tracker import *
+from wpsjobs.tracker import LeaseLock
+
+with LeaseLock("catalogue", seconds=3):
+    registerTaskType("Task", "wpsjobs.tracker.dummyHandler")
+    registerTaskType("Task", "wpsjobs.tracker.dummyHandler", timeout=60)
+enqueueTask("Task", "one", None)
+"""
+NO_TASK = "from wpsjobs.tracker import *; unregisterTaskType('Task', force=True)"
 RARE = {
     "wpsjobs-operator": {
         Right("coordination.k8s.io", "leases", "create"): "where the Lease was deleted by hand",
@@ -35,6 +45,9 @@ RARE = {
     "wpsjobs-housekeeper": {
         Right(GROUP, "wpsjobs", "get"): "of a directory whose WpsJob no list has any more",
         Right(GROUP, "wpsjobs", "delete"): "of what was refused, where the web server was killed",
+    },
+    "wpsjobs-consumer": {
+        Right(GROUP, "wpsjobs", "get"): "after a report that was refused or got no answer",
     },
     "wpsjobs-sync": {
         Right(GROUP, "wpsqueues", "create"): "where the first queue has another name than it says",
@@ -76,9 +89,22 @@ def scenario(began: str, one: One) -> One:
     # One that the plugin has not seen: the worker makes its directory.
     apply(by_hand(one))
     one.until_phase(BY_HAND, "Succeeded")
+    # A task, which a consumer pulls.
+    consumers = f"deployment/{one.release.name}-consumer"
+    kubectl("scale", consumers, "--replicas=1", "-n", one.namespace)
+    in_web(one, "python", "-c", TASK)
+    until(lambda: "Succeeded" in task_phases(one), "the end of the task")
+    in_web(one, "python", "-c", NO_TASK)
+    kubectl("scale", consumers, "--replicas=0", "-n", one.namespace)
     patch(one, "wpsjob", job_id(done), ttlSecondsAfterFinished=0)
     until(lambda: job_id(done) not in client.wpsjobs(), "the expiry")
     return one
+
+
+def task_phases(one: One) -> str:
+    """The phases of the tasks."""
+    columns = "jsonpath={.items[?(@.spec.queue=='tracker')].status.phase}"
+    return kubectl("get", "wpsjobs", "-n", one.namespace, "-o", columns)
 
 
 def by_hand(one: One) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tests.contract.handlers import Value
 from tests.contract.processes import calls, names
 from wpsjobs import tracker
 from wpsjobs.api.attempt import Environment, ExitCode
+from wpsjobs.eoxserver.jobs import UnknownJobError
 from wpsjobs.tracker.status import Status
 
 RunWorker = Callable[..., Ended]
@@ -181,6 +182,15 @@ def test_an_input_that_was_changed_is_not_opened(
     assert ended.termination is not None
     assert "SHA-256" in ended.termination.message
     assert names() == ["handler"]
+
+
+def test_a_task_is_no_wps_job(begin: Callable[..., Any], api: FakeApi, backend: Any) -> None:
+    assert begin("note").wait().code == ExitCode.SUCCEEDED
+    job = str(only_job(api)["spec"]["id"])
+    assert backend.list() == []
+    with pytest.raises(UnknownJobError):
+        backend.purge(job)
+    assert tracker.getTaskResponse("Test", "one")[1] == "text/plain"
 
 
 def test_a_wpsjob_that_nobody_enqueued_is_refused(api: FakeApi, start_worker: StartWorker) -> None:

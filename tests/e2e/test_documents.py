@@ -24,10 +24,10 @@ from tests.e2e.wps import until
 
 DOCUMENT = REPOSITORY / "docs" / "getting-started.md"
 LAST_STEP = "## 7. Remove it"
-ELSEWHERE = {"13-process-by-configmap"}
+ELSEWHERE = {"12-process-by-configmap"}
 """Examples that change the release; test_readme.py types them."""
 EXAMPLES = sorted({path.name for path in REPOSITORY.glob("examples/[0-9]*")} - ELSEWHERE)
-PAGES = ("configuration", "operations", "troubleshooting", "security")
+PAGES = ("configuration", "operations", "troubleshooting", "security", "tracker")
 """Whose shell blocks are commands of their own; the others' are typed as a whole."""
 
 
@@ -108,12 +108,12 @@ def test_getting_started_comes_to_a_result(started: tuple[Shell, str]) -> None:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_example_does_what_it_says(started: tuple[Shell, str], example: str) -> None:
     shell, _ = started
-    source, here = REPOSITORY / "examples" / example, shell.folder / example
+    source, here = REPOSITORY / "examples" / example, shell.folder / "examples" / example
     shutil.copytree(source, here)
     for request in here.glob("*.xml"):
         request.write_text(request.read_text().replace("//wpsjobs-web/", f"//{service_address()}/"))
     readme = (here / "README.md").read_text()
-    printed = shell.type(f"```sh\ncd {here}\n```\n{readme}\n```sh\ncd ..\n```")
+    printed = shell.type(f"```sh\ncd {here}\n```\n{readme}\n```sh\ncd ../..\n```")
     CHECKS[example](printed, here)
 
 
@@ -209,6 +209,12 @@ def _reference(printed: str, _: Path) -> None:
     assert re.search(r">[0-9a-f]{64}$", printed.strip(), re.M)
 
 
+def _tasks(printed: str, _: Path) -> None:
+    assert printed.count("Result: ('15.0', 'text/xml')") == 2
+    assert "Attempt 1 is being started as Kubernetes Job" in printed
+    assert "done" in printed.rpartition("Result:")[2], "the log of the consumer"
+
+
 CHECKS = {
     "01-first-execute": _first,
     "02-python-client": _python,
@@ -219,5 +225,6 @@ CHECKS = {
     "07-crash-and-restart": _crash,
     "08-retention": _retention,
     "09-input-by-reference": _reference,
+    "10-sequence-sum": _tasks,
 }
 """What is to be seen after each example; one that is missing here fails its test."""

@@ -22,7 +22,7 @@ from tests.deployment.tools import get, run
 from tests.e2e.typed import Shell, blocks, told
 
 RELEASE = Release("readme")
-EXAMPLE = REPOSITORY / "examples" / "13-process-by-configmap"
+EXAMPLE = REPOSITORY / "examples" / "12-process-by-configmap"
 PLACEHOLDER = "http://localhost:8000/results/JOB/executeResponse.xml"
 
 

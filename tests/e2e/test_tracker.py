@@ -174,3 +174,39 @@ def test_a_kill_is_repeated_and_a_failure_is_not(tasks: Tasks, volume: Path) -> 
         *["protected"] * 3,
     ]
     assert tasks.wpsjobs() == []
+
+
+def test_the_loop_of_the_guide_runs_as_it_is(tasks: Tasks, volume: Path) -> None:
+    """In a pod of its own, with the rights of the chart's consumers."""
+    queue, namespace = f"{tasks.queue}-pull", tasks.release.namespace
+    template = copy.deepcopy(get("wpsqueue", tasks.queue, "-n", namespace)["spec"]["template"])
+    pod = template["spec"] | {
+        "restartPolicy": "Never",
+        "serviceAccountName": f"{tasks.release.name}-consumer",
+        "terminationGracePeriodSeconds": 0,
+    }
+    name = {"fieldRef": {"fieldPath": "metadata.name"}}
+    pod["containers"][0] |= {"command": ["python", "-m", "atp_server"]}
+    pod["containers"][0]["env"] += [
+        {"name": "WPSJOBS_POD_NAME", "valueFrom": name},
+        {"name": "WPSJOBS_TRACKER_QUEUE", "value": queue},
+    ]
+    metadata = {"name": queue, "namespace": namespace}
+    spec = {"executor": "Consumers"}
+    apply(
+        {
+            "apiVersion": "wps.eoxserver.org/v1alpha1",
+            "kind": "WpsQueue",
+            "metadata": metadata,
+            "spec": spec,
+        }
+    )
+    apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod})
+    try:
+        printed = Tasks(tasks.release, queue).run((EXAMPLE / "atp_demo.py").read_text())
+        log = kubectl("logs", queue, "-n", namespace)
+    finally:
+        kubectl("delete", f"pod/{queue}", f"wpsqueue/{queue}", "-n", namespace)
+    assert "Result: ('15.0', 'text/xml')" in printed
+    assert "Kubernetes Job" not in printed
+    assert log.splitlines()[-1] == "processing SequenceSum Task001"

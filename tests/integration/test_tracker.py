@@ -336,6 +336,25 @@ def test_to_enqueue_a_waiting_task_again_changes_nothing(tasks: Tracked, held: N
     assert tracker.getQueueSize() == 1
 
 
+def test_a_paused_task_that_is_enqueued_again_runs_once(tasks: Tracked, held: None) -> None:
+    kind = tasks.type()
+    number = tracker.enqueueTask(kind, "one", (1,))
+    tracker.pauseTask(number)
+    tasks.space.wait_phase(task_name(kind, "one"), "Paused")
+    tracker.reenqueueTask(number)
+    assert tracker.getTaskStatus(number) == (1, "ACCEPTED")
+    assert tasks.space.get("wpsjobs", task_name(kind, "one"))["spec"]["retries"] == 0
+
+
+def test_a_task_that_was_dismissed_is_enqueued_again(tasks: Tracked, held: None) -> None:
+    kind = tasks.type()
+    number = tracker.enqueueTask(kind, "one", (1,))
+    tracker.stopTaskFailure(number)
+    tracker.reenqueueTask(number)
+    assert tracker.getTaskStatus(number) == (1, "ACCEPTED")
+    assert tasks.space.status(task_name(kind, "one"))["phase"] == "Accepted"
+
+
 def test_a_paused_task_waits_aside_until_it_is_resumed(tasks: Tracked, held: None) -> None:
     kind = tasks.type()
     number = tracker.enqueueTask(kind, "one", (1,))

@@ -29,6 +29,9 @@ MANAGED_BY = "wpsjobs"
 ANNOTATION_FORCE_DELETE = f"{GROUP}/force-delete"
 """On a WpsProcess: allow its deletion while it still has WpsJobs."""
 
+ANNOTATION_TASK = f"{GROUP}/task"
+"""On a WpsJob: the identifier of the task of ``wpsjobs.tracker`` that it is; a WPS job has none."""
+
 DEFAULT_QUEUE = "default"
 DEFAULT_WPS_VERSION = "1.0.0"
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from wpsjobs.api.phases import CLAIM_ENDED, Cause, ClaimState, Phase, Reason
+from wpsjobs.api.phases import CLAIM_ENDED, LAUNCHED, Cause, ClaimState, Phase, Reason
 from wpsjobs.api.queueing import SILENCE_SECONDS
 from wpsjobs.api.resources import Claim, Executor, Report, WpsJob
 from wpsjobs.api.times import format_time
@@ -33,6 +33,11 @@ _ENDS = {
     ClaimState.RELEASED: (Reason.RELEASED, None, "was given back by"),
 }
 """Reason, cause and words of the states at the end."""
+
+
+START_SECONDS = 1.0
+"""As long after the claim, at the latest, the start is written down: most small tasks have ended
+by then, and it goes into their history with the end, without a write of its own."""
 
 
 def is_by_claim(view: View, job: WpsJob) -> bool:
@@ -74,7 +79,7 @@ def advance(view: View, job: WpsJob, now: datetime, plan: Plan) -> None:
     if failure is not None:
         plan.add(_end(view, job, failure, now))
         return
-    plan.add(*_follow(job, claim, now))
+    plan.add(*_follow(job, claim, now, plan))
 
 
 def _has_consumers(view: View, job: WpsJob) -> bool:
@@ -101,10 +106,10 @@ def _schedule(job: WpsJob, claim: Claim, now: datetime) -> PatchStatus:
     if job.status.accepted_at is None:
         fields["acceptedAt"] = format_time(now)
     words = words or _words(claim, ClaimState.CLAIMED)
-    return transit(job, Transition(Phase.SCHEDULED, Reason.CLAIMED, words, fields), now)
+    return _go(job, Transition(Phase.SCHEDULED, Reason.CLAIMED, words, fields), now)
 
 
-def _follow(job: WpsJob, claim: Claim, now: datetime) -> list[Action]:
+def _follow(job: WpsJob, claim: Claim, now: datetime, plan: Plan) -> list[Action]:
     """The transition that the consumer's reports, or ``spec.suspend``, ask for, if they do."""
     if job.spec.suspend:
         if job.status.reason == Reason.SUSPENDED:
@@ -112,7 +117,7 @@ def _follow(job: WpsJob, claim: Claim, now: datetime) -> list[Action]:
         message = f"Suspended; the time-out of attempt {claim.attempt} stands still"
         return [_go(job, Transition(Phase.PAUSED, Reason.SUSPENDED, message), now)]
     news = _news(job, claim)
-    if not news:
+    if not news or _may_wait(job, news, now, plan):
         return []
     *steps, (phase, message) = _steps(job, claim, news)
     passed = _after(job.status.phase, steps)
@@ -121,13 +126,30 @@ def _follow(job: WpsJob, claim: Claim, now: datetime) -> list[Action]:
     return [_go(job, Transition(phase, reason, message, fields, passed=passed), now)]
 
 
+def _may_wait(job: WpsJob, news: list[Report], now: datetime, plan: Plan) -> bool:
+    """Whether there is only the start to tell, which the end may soon tell as well."""
+    since = job.status.scheduled_at
+    if since is None or job.status.phase is not Phase.SCHEDULED:
+        return False
+    left = START_SECONDS - (now - since).total_seconds()
+    if left <= 0 or any(report.state is not ClaimState.RUNNING for report in news):
+        return False
+    plan.wake(left)
+    return True
+
+
 def _go(job: WpsJob, to: Transition, now: datetime) -> PatchStatus:
-    """The patch for *to*; where the phase stays, there are only more words on it."""
+    """The patch for *to*; where the phase stays, there are only more words on it.
+
+    Of claims and starts there is no Event: it would cost as much as all else about a small task.
+    """
     action = transit(job, to, now)
-    if to.phase is not job.status.phase or to.passed:
-        return action
-    patch = {key: value for key, value in action.patch.items() if key != "history"}
-    return PatchStatus(job, patch)
+    patch = dict(action.patch)
+    if to.phase is job.status.phase and not to.passed:
+        del patch["history"]
+        return PatchStatus(job, patch)
+    quiet = to.phase in LAUNCHED and job.status.phase is not Phase.PAUSED
+    return PatchStatus(job, patch, None if quiet else action.milestone)
 
 
 def _news(job: WpsJob, claim: Claim) -> list[Report]:

@@ -18,7 +18,7 @@ from eoxserver.services.ows.wps.interfaces import AsyncBackendInterface
 from eoxserver.services.ows.wps.parameters import ResponseForm
 from eoxserver.services.ows.wps.v10.execute_util import parse_params
 
-from wpsjobs.api.names import DEFAULT_WPS_VERSION, is_valid_job_id, resource_name
+from wpsjobs.api.names import ANNOTATION_TASK, DEFAULT_WPS_VERSION, is_valid_job_id, resource_name
 from wpsjobs.api.phases import Phase
 from wpsjobs.api.resources import WpsJob
 from wpsjobs.eoxserver import (
@@ -149,7 +149,8 @@ class WpsJobBackend(AsyncBackendInterface):  # type: ignore[misc]  # EOxServer h
         """
         known = {job.id: job for job in self._jobs()}
         if job_ids is None:
-            wanted = [*known, *(m.id for m, _ in self._storage.markers() if m.id not in known)]
+            others = (m.id for m, _ in self._storage.markers() if m.task is None)
+            wanted = [*known, *(job_id for job_id in others if job_id not in known)]
         else:
             wanted = [job_id for job_id in job_ids if is_valid_job_id(job_id)]
         return [
@@ -176,6 +177,8 @@ class WpsJobBackend(AsyncBackendInterface):  # type: ignore[misc]  # EOxServer h
             raise jobs.UnknownJobError(job_id)
         job = jobs.find_job(self._cluster, job_id)
         marker = self._storage.marker(job_id)
+        if marker is not None and marker.task is not None:
+            raise jobs.UnknownJobError(job_id)  # a task of the tracker's
         # Before the WpsJob goes, for the housekeeper sees that at once.
         is_ours = self._storage.claim_discard(job_id) or (job is not None and marker is None)
         if job is not None:
@@ -221,7 +224,12 @@ class WpsJobBackend(AsyncBackendInterface):  # type: ignore[misc]  # EOxServer h
             raise jobs.UnknownJobError(job_id) from error
 
     def _jobs(self) -> Iterable[WpsJob]:
-        return [WpsJob.from_raw(raw) for raw in self._cluster.list_jobs().items]
+        """The WPS jobs; a task of the tracker's is none."""
+        return [
+            WpsJob.from_raw(raw)
+            for raw in self._cluster.list_jobs().items
+            if ANNOTATION_TASK not in (raw["metadata"].get("annotations") or {})
+        ]
 
     def _queued(self) -> Sequence[WpsJob]:
         queued = (

@@ -8,10 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 
-from wpsjobs.api.names import GROUP
-
-ANNOTATION_TASK = f"{GROUP}/task"
-"""On a WpsJob: the identifier of the task that it is. Without it, it is a WPS job."""
 MAX_IDENTIFIER = 256
 """Characters of an identifier, of a type's by the schema of WpsProcess."""
 

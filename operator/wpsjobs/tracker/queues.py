@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from wpsjobs.api.names import API_VERSION, WPSJOB_KIND, WPSQUEUE_PLURAL
-from wpsjobs.api.phases import Phase, Reason
+from wpsjobs.api.names import ANNOTATION_TASK, API_VERSION, WPSJOB_KIND, WPSQUEUE_PLURAL
+from wpsjobs.api.phases import LAUNCHED, Phase, Reason
 from wpsjobs.tracker.access import store
 from wpsjobs.tracker.errors import (
     QueueEmpty,
@@ -19,7 +19,7 @@ from wpsjobs.tracker.errors import (
     TaskTypeNotFound,
 )
 from wpsjobs.tracker.journal import Journal
-from wpsjobs.tracker.names import ANNOTATION_TASK, checked, task_name
+from wpsjobs.tracker.names import checked, task_name
 from wpsjobs.tracker.payload import encode
 from wpsjobs.tracker.status import Status
 from wpsjobs.tracker.types import MAX_QUEUE_SIZE, is_registered, require
@@ -84,16 +84,17 @@ def reenqueueTask(task_id: int, message: str = "") -> None:
     """
     known = store()
     task = known.task(task_id)
-    if known.status(task) is Status.ACCEPTED:
-        _note(known, task, message)
-        return
-    _note(known, task, message)
-    job = task.job
-    spec: dict[str, Any] = {"retries": max(job.spec.retries, job.status.retries_seen) + 1}
+    if message:
+        known.journal(task).add(Status.ACCEPTED, message)
+    job, spec = task.job, dict[str, Any]()
     if job.spec.suspend:
         spec["suspend"] = False
-    known.cluster.patch_job(task.name, {"spec": spec})
-    if job.finished:
+    is_asked = job.spec.retries > job.status.retries_seen
+    if not is_asked and (job.finished or job.cancelled or _is_at_work(task)):
+        spec["retries"] = job.spec.retries + 1
+    if spec:
+        known.cluster.patch_job(task.name, {"spec": spec})
+    if "retries" in spec and (job.finished or job.cancelled):
         known.wait(task, lambda now: now.job.status.retries_seen >= spec["retries"])
 
 
@@ -123,16 +124,16 @@ def dequeueTask(serverID: str, message: str = "") -> list[int]:
 
 def _waits(task: Task) -> bool:
     """Whether the task takes a place in the queue."""
+    return not task.job.finished and not _is_at_work(task)
+
+
+def _is_at_work(task: Task) -> bool:
+    """Whether somebody processes the task, or is about to."""
     status = task.job.status
-    if status.phase is Phase.PAUSED:
-        return status.scheduled_at is None
-    claimed = status.claim is not None and status.claim.attempt > status.attempt
-    return status.phase in {None, Phase.ACCEPTED} and not claimed
-
-
-def _note(known: Store, task: Task, message: str) -> None:
-    if message:
-        known.journal(task).add(Status.ACCEPTED, message)
+    if status.phase is Phase.ACCEPTED:
+        return status.claim is not None and status.claim.attempt > status.attempt
+    is_frozen = status.phase is Phase.PAUSED and status.scheduled_at is not None
+    return status.phase in LAUNCHED or is_frozen
 
 
 class _Enqueueing:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wpsjobs.api.attempt import Environment, ExitCode, TerminationMessage
+from wpsjobs.api.names import ANNOTATION_TASK
 from wpsjobs.api.resources import WpsJob
 from wpsjobs.eoxserver import logs
 from wpsjobs.eoxserver.channel import Channel, ChannelError
@@ -22,7 +23,6 @@ from wpsjobs.eoxserver.storage import Final, PayloadError, Storage
 from wpsjobs.tracker import access, payload
 from wpsjobs.tracker.handlers import TaskStatus
 from wpsjobs.tracker.journal import Journal
-from wpsjobs.tracker.names import ANNOTATION_TASK
 from wpsjobs.tracker.responses import write_response
 from wpsjobs.tracker.settings import load
 from wpsjobs.tracker.status import Status

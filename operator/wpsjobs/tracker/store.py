@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import quote
 
-from wpsjobs.api.names import GROUP, VERSION
+from wpsjobs.api.names import ANNOTATION_TASK, GROUP, VERSION
 from wpsjobs.api.phases import FINISHED, Phase, Reason
 from wpsjobs.api.resources import WpsJob
 from wpsjobs.eoxserver.client import Cluster, NotFoundError, Raw
@@ -18,7 +18,7 @@ from wpsjobs.tracker import settings
 from wpsjobs.tracker.claims_queue import ClaimQueue
 from wpsjobs.tracker.errors import TaskNotFound
 from wpsjobs.tracker.journal import Journal
-from wpsjobs.tracker.names import ANNOTATION_TASK, task_name
+from wpsjobs.tracker.names import task_name
 from wpsjobs.tracker.status import Status, status_of
 
 MAX_KNOWN = 4096

@@ -69,6 +69,22 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"processes": [{"identifier": "ns:Thing"}]},
         'identifier "ns:Thing", which is no name for a resource; add name: with lower-case letters',
     ),
+    "consumers of a queue that is not there": (
+        {"consumers": {"enabled": True}},
+        'consumers.queue is "tracker"; name one of the queues: default, or set tracker.enabled',
+    ),
+    "consumers of a queue that the operator serves": (
+        {"tracker": {"enabled": True}, "consumers": {"enabled": True}},
+        "set executor: Consumers for that queue in tracker.queue",
+    ),
+    "consumers of another such queue": (
+        {"consumers": {"enabled": True, "queue": "default"}},
+        'consumers.queue is "default", whose WpsJobs the operator launches itself; set executor: ',
+    ),
+    "consumers without processes": (
+        {"consumers": {"enabled": True, "processes": 0}},
+        "at '/consumers/processes': minimum: got 0, want 1",
+    ),
     "a process's unknown queue": (
         {"processes": [{"identifier": "A", "queue": "night"}]},
         'processes names the queue "night"; name one of queues: default',

@@ -153,6 +153,18 @@ def test_reports_become_phases_with_the_consumers_words() -> None:
     assert plan(consumers(after(status, patch))).actions == []
 
 
+def test_the_start_of_a_small_task_is_told_with_its_end() -> None:
+    reports = [report("Running", "begun")]
+    status = held_status(scheduledAt=ago(0.25), claim=claim("Running", reports=reports))
+    whole = plan(consumers(wpsjob("a", status=status)))
+    assert (whole.actions, whole.wake_in) == ([], pytest.approx(0.75))
+
+    done = {"state": "Succeeded", "message": "", "reports": [*reports, report("Succeeded")]}
+    patch = only_patch(consumers(after(status, {"claim": done})))
+    assert [phase for phase, _ in phases(patch)[1:]] == ["Started", "Succeeded"]
+    assert phases(patch)[1][1] == "begun"
+
+
 def test_a_state_alone_is_a_report() -> None:
     """A consumer of somebody's own may leave the list of reports alone."""
     assert only_patch(consumers(held("Running")))["phase"] == Phase.STARTED

@@ -1,0 +1,107 @@
+"""Trivial tasks that eight consumers drain: the ready daemon's processes, and loops of one's own.
+
+The queue is held until all tasks are in it and all consumers wait, so that nothing but draining is
+measured, on as many processors as all of the cluster has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.bench.figures import Figure
+from tests.bench.stand import Stand
+from tests.cluster.progress import say
+from tests.cluster.settings import REPOSITORY
+from tests.faults.consuming import FOLDER
+from tests.integration.operator_process import Operator
+from tests.integration.tracked import Tracked, tracked
+from wpsjobs import tracker
+from wpsjobs.api.times import parse_time
+
+CONSUMERS, WARM_UP, TASKS = 8, 40, 400
+LEAST = 20.0
+"""Tasks a second."""
+QUEUE, KIND = "pull", "Nothing"
+PATIENCE = 180.0
+COMMANDS = {
+    "the ready daemon, of 8 processes": ["wpsjobs.tracker.consumer", f"--processes={CONSUMERS}"],
+    "8 loops of dequeueTask": ["tests.faults.consuming", str(CONSUMERS)],
+}
+
+
+async def measure(stand: Stand) -> list[Figure]:
+    """Tasks a second, for both kinds of consumers."""
+    stand.space.custom("wpsqueues", QUEUE, executor="Consumers", maxQueued=2 * TASKS)
+    with stand.operator() as operator:
+        operator.wait_ready()
+        return await asyncio.to_thread(_measure, stand, operator)
+
+
+def _measure(stand: Stand, operator: Operator) -> list[Figure]:
+    figures = []
+    with tracked(stand.space, stand.folder, QUEUE) as tasks:
+        tracker.registerTaskType(KIND, "wpsjobs.tracker.dummyHandler")
+        for what, command in COMMANDS.items():
+            with _consumers(tasks, stand.folder, command):
+                _drained(tasks, f"{what}: warm-up", WARM_UP)
+                used = operator.processor_seconds()
+                rate = _drained(tasks, what, TASKS)
+                used = 1000 * (operator.processor_seconds() - used) / TASKS
+            note = f"{TASKS} tasks; the operator took {used:.1f} ms of a processor for each"
+            figures.append(Figure(f"tasks drained by {what}", rate, "/s", least=LEAST, note=note))
+    return figures
+
+
+@contextmanager
+def _consumers(tasks: Tracked, folder: Path, command: list[str]) -> Iterator[None]:
+    environment = {
+        **os.environ,
+        **tasks.environment(),
+        FOLDER: str(folder),
+        "PYTHONPATH": f"{REPOSITORY / 'operator'}:{REPOSITORY}",
+    }
+    with (folder / "consumers.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env=environment,
+            cwd=REPOSITORY,
+            start_new_session=True,
+            stderr=log,
+        )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _drained(tasks: Tracked, what: str, count: int) -> float:
+    """Tasks a second, from the first claim to the last end, as the operator has them."""
+    space = tasks.space
+    space.patch("wpsqueues", QUEUE, {"spec": {"suspend": True}})
+    with ThreadPoolExecutor(4) as pool:
+        numbers = list(
+            pool.map(lambda n: tracker.enqueueTask(KIND, f"{what} {n}", None), range(count))
+        )
+    space.patch("wpsqueues", QUEUE, {"spec": {"suspend": False}})
+
+    def ended() -> bool:
+        return len(space.items("wpsjobs", "?fieldSelector=status.phase=Succeeded")) == len(numbers)
+
+    space.wait(ended, f"the end of {count} tasks", PATIENCE)
+    found = [item["status"] for item in space.items("wpsjobs")]
+    for item in space.items("wpsjobs"):
+        space.delete("wpsjobs", item["metadata"]["name"])
+    first = min(parse_time(one["scheduledAt"]) for one in found)
+    last = max(parse_time(one["finishedAt"]) for one in found)
+    rate = count / (last - first).total_seconds()
+    say(f"  consumers: {what}: {rate:.1f}/s")
+    return rate
