@@ -107,7 +107,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a pipeline of nothing": (
         {"pipeline": {"processes": []}},
-        "at '/pipeline/processes': minItems: got 0, want 1",
+        "at '/pipeline/processes': value must be 'a list, such as [Mosaic]'",
     ),
     "an unknown log level": (
         {"operator": {"logLevel": "debug"}},
@@ -396,6 +396,8 @@ def test_what_kubernetes_takes_for_a_quantity_is_taken(resources: dict[str, Any]
 
 def test_every_value_of_another_type_is_answered_by_an_example() -> None:
     def check(schema: dict[str, Any], path: str) -> None:
+        if "$ref" in schema:
+            return  # it is looked at where it stands
         if path:
             assert schema["if"]["not"]["type"], path
             assert schema["then"]["const"].startswith(("a ", "lines", "seconds", "true")), path
