@@ -324,6 +324,12 @@ def test_a_template_that_the_api_server_refuses_holds_up_nobody_else(
     for number in range(3):
         space.custom("wpsjobs", f"{job}-bad{number}", process="Echo", queue=f"{queue}-bad")
         space.wait_phase(f"{job}-bad{number}", "Scheduled")
+
+    def told() -> bool:
+        status = space.status(f"{job}-bad0")
+        return status["reason"] == "CannotStart" and "image: Required" in status["message"]
+
+    space.wait(told, "what the API server does not take")
     for number in range(5):
         name = f"{job}-{number}"
         space.custom("wpsjobs", name, process="Echo", queue=queue)

@@ -95,6 +95,9 @@ class Plan:
     wake_in: float | None = None
     """Seconds until something becomes due without any event; None if nothing will."""
 
+    list_again: bool = False
+    """Whether something can only be decided by lists that are younger than the last ones."""
+
     def add(self, *actions: Action) -> None:
         """Put *actions* into the round."""
         self.actions.extend(actions)

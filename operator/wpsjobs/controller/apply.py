@@ -226,9 +226,12 @@ class Applier:
         results = await asyncio.gather(
             *(self._create(manifest) for manifest in action.manifests), return_exceptions=True
         )
+        refusals, uid = self._state.refusals, action.job.metadata.uid
+        refusals.pop(uid, None)
         for manifest, result in zip(action.manifests, results, strict=True):
             if isinstance(result, RefusedError):
                 self._note_refusal(_manifest_target(manifest), result)
+                refusals[uid] = f"the API server refuses its Kubernetes Job: {result}"
             elif isinstance(result, BaseException):
                 # Whether it is there can be seen before a watch tells.
                 self.lists_are_stale = True

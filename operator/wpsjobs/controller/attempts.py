@@ -23,7 +23,13 @@ from wpsjobs.controller.children import Attempt, Pod
 from wpsjobs.controller.endings import conclude, uncounted
 from wpsjobs.controller.outcome import Outcome, outcome
 from wpsjobs.controller.overdue import BACKSTOP_SECONDS, MAX_UNCOUNTED
-from wpsjobs.controller.transitions import Transition, attempt_entry, transit
+from wpsjobs.controller.transitions import (
+    MAX_MESSAGE,
+    Transition,
+    attempt_entry,
+    shorten,
+    transit,
+)
 from wpsjobs.controller.view import View
 
 _MARKS = frozenset({Reason.TIMEOUT, Reason.CANNOT_START})
@@ -109,7 +115,7 @@ def _tell_late_start(job: WpsJob, why: str | None) -> list[Action]:
     """Say why an attempt does not start: once, for the first words change back and forth."""
     if not why or job.status.reason == Reason.CANNOT_START:
         return []
-    message = f"Attempt {job.status.attempt} cannot start yet: {why}"
+    message = shorten(f"Attempt {job.status.attempt} cannot start yet: {why}", MAX_MESSAGE)
     return [PatchStatus(job, {"reason": Reason.CANNOT_START, "message": message})]
 
 

@@ -62,6 +62,8 @@ def _look_at(view: View, job: WpsJob, now: datetime, plan: Plan, new: list[WpsJo
         refusal = lifecycle.refuse_at_sight(view, job, now)
         if refusal is None:
             new.append(job)
+        elif _may_be_hasty(view, job, refusal):
+            plan.list_again = True
         else:
             plan.add(refusal)
     elif job.finished:
@@ -71,6 +73,15 @@ def _look_at(view: View, job: WpsJob, now: datetime, plan: Plan, new: list[WpsJo
         advance(view, job, now, plan)
     else:
         plan.add(*(claims.take(view, job, now) or lifecycle.wait(view, job, now)))
+
+
+def _may_be_hasty(view: View, job: WpsJob, refusal: PatchStatus) -> bool:
+    """Whether the queue or process that *job* names may have been made just before it.
+
+    Each kind has a watch of its own, and one can lag behind another.
+    """
+    unknown = (Reason.UNKNOWN_QUEUE, Reason.UNKNOWN_PROCESS)
+    return refusal.patch["reason"] in unknown and job.sequence > view.names_listed_at
 
 
 def take_over(view: View, now: datetime) -> list[Action]:

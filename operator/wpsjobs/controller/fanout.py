@@ -31,7 +31,13 @@ from wpsjobs.controller.actions import (
 from wpsjobs.controller.children import Attempt, Pod
 from wpsjobs.controller.outcome import NEVER_REPEATED, Outcome, outcome
 from wpsjobs.controller.overdue import MAX_UNCOUNTED
-from wpsjobs.controller.transitions import Transition, attempt_entry, shorten, transit
+from wpsjobs.controller.transitions import (
+    MAX_MESSAGE,
+    Transition,
+    attempt_entry,
+    shorten,
+    transit,
+)
 from wpsjobs.controller.view import View
 
 MAX_NAME = 100
@@ -187,11 +193,13 @@ def _unbegun(
         why = "it belongs to a WpsJob of the same name that is deleted"
         plan.add(*([] if old.metadata.deleting else [DeleteKubernetesJob(old.metadata, why)]))
         return
+    refusal = view.refusals.get(job.metadata.uid)
     if overdue.start(view, job, found.parts.launched_at, now, plan):
-        refusal = view.refusals.get(job.metadata.uid)
         _fail(found, index, _cannot_start(view, job, refusal or "no pod was made for it"))
-    else:
-        found.unbegun.append(index)
+        return
+    found.unbegun.append(index)
+    if refusal and job.status.reason not in _PASSING:
+        _tell_late_start(found, index, refusal)
 
 
 def _attend(
@@ -216,8 +224,12 @@ def _attend(
     if lost and job.status.reason != Reason.WAITING_FOR_POD:
         found.fields |= {"reason": Reason.WAITING_FOR_POD, "message": lost}
     elif pod.cannot_start and job.status.reason not in _PASSING:
-        words = f"{_name(job, index)} cannot start yet: {pod.cannot_start}"
-        found.fields |= {"reason": Reason.CANNOT_START, "message": words}
+        _tell_late_start(found, index, pod.cannot_start)
+
+
+def _tell_late_start(found: Survey, index: int, why: str) -> None:
+    words = f"{_name(found.job, index)} cannot start yet: {why}"
+    found.fields |= {"reason": Reason.CANNOT_START, "message": shorten(words, MAX_MESSAGE)}
 
 
 def _must_end(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan) -> str | None:
@@ -304,7 +316,7 @@ def _fail(found: Survey, index: int, end: Outcome) -> None:
     parts = _released(found.parts, index)
     parts = replace(parts, failed=parts.failed | {index})
     if parts.message is None:
-        message = shorten(f"{_name(found.job, index)} failed: {end.message}", 4096)
+        message = shorten(f"{_name(found.job, index)} failed: {end.message}", MAX_MESSAGE)
         parts = replace(parts, reason=str(end.reason), message=message)
         found.fields |= {"reason": end.reason, "message": message}
         found.milestone = Milestone("PartFailed", message, warning=True)

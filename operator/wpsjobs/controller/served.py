@@ -121,7 +121,9 @@ class Served:
             plan = decide(view, self._now())
             self._tell_problems(plan)
             self._applier.put_off(plan)
-            if not plan.actions:
+            if plan.list_again:
+                self._applier.lists_are_stale = True
+            elif not plan.actions:
                 accounting.account_queues(view)
                 if not self._rested:
                     self._rested, self._due_at = True, 0.0

@@ -57,6 +57,11 @@ class Store(Generic[_T]):
         """The version of the last list, and of which selection it was."""
         self._within: Callable[[_T], bool] = lambda _: False
 
+    @property
+    def listed_at(self) -> int:
+        """The resourceVersion of the last list; negative before the first."""
+        return self._listed
+
     def values(self) -> Iterable[_T]:
         """All objects."""
         return self._objects.values()
@@ -212,13 +217,18 @@ class NamespaceState:
         self._shelf.take_out(
             now, self.wpsjobs.values(), self.queues.values(), self.processes.values()
         )
+        jobs = tuple(self._shelf.out())
+        if self.refusals:
+            there = {job.metadata.uid for job in jobs}
+            self.refusals = {uid: why for uid, why in self.refusals.items() if uid in there}
         view = View(
-            jobs=tuple(self._shelf.out()),
+            jobs=jobs,
             queues={queue.metadata.name: queue for queue in self.queues.values()},
             processes={process.identifier: process for process in self.processes.values()},
             children=Children(self.kubernetes_jobs.values(), self._pods()),
             worker_service_account=self._worker_service_account,
             refusals=dict(self.refusals),
+            names_listed_at=min(self.queues.listed_at, self.processes.listed_at),
             heard=self._listen(now),
             job_counts=dict(self._shelf.counts) if self.finished_known else None,
         )

@@ -30,6 +30,8 @@ class View:
     """By UID of the WpsJob: why the API server does not take its Kubernetes Job."""
     heard: Mapping[str, datetime] = field(default_factory=dict)
     """By UID of the WpsJob: when the last heartbeat of its consumer was seen."""
+    names_listed_at: float = float("inf")
+    """The resourceVersion at which the queues and processes were complete."""
     next_expiry: datetime | None = None
     """When the next one of the finished WpsJobs expires that are not among *jobs*."""
 

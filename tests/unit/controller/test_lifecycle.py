@@ -146,6 +146,19 @@ def test_new_to_failed_for_an_unknown_queue_names_those_there_are() -> None:
     assert "fast, slow" in patch["message"]
 
 
+@pytest.mark.parametrize("unknown", ["queues", "processes"])
+def test_an_unknown_name_is_looked_up_once_more_where_it_may_be_news(unknown: str) -> None:
+    """Its watch may lag behind the one that told of the WpsJob."""
+    job = wpsjob("a")
+    known = view(job, **{unknown: []})
+    before = decide(replace(known, names_listed_at=job.sequence - 1), NOW)
+    assert before.list_again
+    assert not [action for action in before.actions if isinstance(action, PatchStatus)]
+    after = decide(replace(known, names_listed_at=job.sequence), NOW)
+    assert not after.list_again
+    assert only_patch(replace(known, names_listed_at=job.sequence))["phase"] == "Failed"
+
+
 def test_unknown_names_are_told_where_there_are_none_at_all() -> None:
     assert "no processes" in only_patch(view(wpsjob("a"), processes=[]))["message"]
     assert "no WpsQueues" in only_patch(view(wpsjob("a"), queues=[]))["message"]
