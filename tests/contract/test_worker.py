@@ -475,7 +475,7 @@ def test_an_unknown_process_is_named_beside_those_there_are(
     assert ended.code == ExitCode.BAD_REQUEST
     assert ended.termination is not None
     assert "'Unheard'" in ended.termination.message
-    assert "Hillshade, Hog, Inputs, NDVI" in ended.termination.message
+    assert "Hillshade, Hog, Inputs, Mosaic, NDVI" in ended.termination.message
 
 
 def test_a_request_in_the_spec_that_is_none_is_refused(

@@ -42,7 +42,8 @@ from wpsjobs.controller.view import View
 
 MAX_NAME = 100
 """Characters of a part's text that a message repeats."""
-_PASSING = frozenset({Reason.CANNOT_START, Reason.WAITING_FOR_POD})
+_MISSING = frozenset({Reason.UNKNOWN_PROCESS, Reason.UNKNOWN_QUEUE})
+_PASSING = frozenset({Reason.CANNOT_START, Reason.WAITING_FOR_POD}) | _MISSING
 """Reasons that are of the past once there is news of the parts."""
 
 
@@ -118,13 +119,14 @@ def survey(view: View, job: WpsJob, now: datetime, plan: Plan) -> Survey:
     if before is None:
         raise ValueError(f"the WpsJob {job.metadata.key} is not in its parts")
     missing = lifecycle.refuse_unknown(view, job, now)
-    ending = job.cancelled or bool(before.failed) or missing is not None
+    ending = job.cancelled or bool(before.failed)
     found = Survey(job, before, Turn(job, 0))
     first: Pod | None = None
     for index in sorted(before.running):
         attempt = view.part(job, index)
         if attempt.job is None and not attempt.pods:
-            _unbegun(view, found, index, ending, now, plan)
+            if ending or missing is None:
+                _unbegun(view, found, index, ending, now, plan)
         elif attempt.can_run:
             _attend(view, found, index, attempt, ending, now, plan)
         elif overdue.pod_to_come(attempt, now) > 0:
@@ -135,10 +137,15 @@ def survey(view: View, job: WpsJob, now: datetime, plan: Plan) -> Survey:
             first = first or attempt.pod
     ending = ending or bool(found.parts.failed)
     if ending and not found.parts.running:
-        found.end = _end(view, found, missing, now)
+        found.end = _end(view, found, now)
         return found
+    if missing is not None and job.status.reason not in _MISSING:
+        # Deleted by force, or for a moment; what runs goes on, and the rest waits for it.
+        words = f"No further parts are launched: {missing.patch['message']}"
+        found.fields |= {"reason": missing.patch["reason"], "message": words}
     found.transition = _transition(found, first, now)
-    if not ending and job.status.phase is not Phase.PAUSED and not job.spec.suspend:
+    is_paused = job.status.phase is Phase.PAUSED or job.spec.suspend
+    if not (ending or is_paused or missing):
         _want(view, found, now, plan)
     return found
 
@@ -327,18 +334,15 @@ def _released(parts: Parts, index: int) -> Parts:
     return replace(parts, running=parts.running - {index})
 
 
-def _end(view: View, found: Survey, missing: PatchStatus | None, now: datetime) -> PatchStatus:
+def _end(view: View, found: Survey, now: datetime) -> PatchStatus:
     """The end of a fan-out none of whose parts runs any more."""
     job, parts = found.job, found.parts
     if parts.failed:
         phase, reason = Phase.FAILED, Reason(parts.reason or Reason.CRASH)
         message = parts.message or "A part failed"
-    elif job.cancelled:
+    else:
         phase, reason = Phase.DISMISSED, Reason.DISMISSED
         message = f"Dismissed; {len(parts.succeeded)} of its {parts.total} parts were done"
-    else:
-        phase, reason = Phase.FAILED, Reason.UNKNOWN_PROCESS
-        message = str(missing.patch["message"]) if missing else "It cannot go on"
     entry = {"finishedAt": format_time(now), "reason": str(reason)}
     attempts = attempt_entry(job.status.attempts, job.status.attempt, entry)
     return lifecycle.finish(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from wpsjobs.api.parts import Parts
@@ -105,7 +106,7 @@ def _tiles(job: WpsJob, state: State) -> Iterator[Data]:
     """Each tile with its state; those of a job without parts have the state of the job."""
     numbers = tile_ids(job)
     if not job.spec.parts:
-        yield from ({"tile_id": number, "state": state, "restarts": 0} for number in numbers)
+        yield from (_tile(number, state, 0) for number in numbers)
         return
     parts = job.status.parts or Parts(attempt=0, total=len(numbers))
     known = {
@@ -116,8 +117,13 @@ def _tiles(job: WpsJob, state: State) -> Iterator[Data]:
     rest = State.CANCELLED if state in ENDED else State.READY
     for index, number in enumerate(numbers):
         found = next((each for each, indexes in known.items() if index in indexes), rest)
-        restarts = parts.tries(index)
-        yield {"tile_id": number, "state": _ended(found, state), "restarts": restarts}
+        yield _tile(number, _ended(found, state), parts.tries(index))
+
+
+@lru_cache(maxsize=1 << 16)
+def _tile(number: int | None, state: State, restarts: int) -> Data:
+    """One for all jobs that have the same: many thousands that are kept are of few towns."""
+    return {"tile_id": number, "state": state, "restarts": restarts}
 
 
 def _ended(tile: State, job: State) -> State:

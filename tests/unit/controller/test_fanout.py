@@ -268,6 +268,21 @@ def test_a_held_queue_launches_no_parts() -> None:
     assert not [a for a in decide(a_view, NOW).actions if isinstance(a, PatchStatus | Launch)]
 
 
+def test_parts_that_run_go_on_without_their_process_and_the_rest_waits() -> None:
+    job = fan_out(parts=running(0, 1))
+    kin = [*children(0, end=0), *children(1)]
+    action = decided(view(job, processes=[], children=kin), job)
+    assert (patch_of(action)["reason"], launched(action)) == ("UnknownProcess", [])
+    assert parts_of(action).running == {1}
+    status = {"reason": "UnknownProcess"}
+    told = fan_out(parts=parts_of(action), status=status)
+    a_view = view(told, processes=[], children=kin)
+    assert not [a for a in decide(a_view, NOW).actions if isinstance(a, PatchStatus | Launch)]
+    back = decided(view(told, children=kin), told)
+    assert launched(back) == ["f-1-p2", "f-1-p3", "f-1-p4"]
+    assert patch_of(back)["reason"] == "PodRunning"
+
+
 def test_the_first_running_part_makes_it_started() -> None:
     job = fan_out(parts=running(0, 1, 2, 3), status=scheduled("f"))
     kin = [k for index in range(4) for k in children(index)]
