@@ -67,9 +67,10 @@ def loop(server_id: str) -> None:
 
 
 def _process(task_id: int) -> None:
-    identifier = getTaskIdentifier(task_id)[1]
-    plan = Path(os.environ[FOLDER]) / PLANS / identifier
-    if plan.exists():
+    plans = Path(os.environ[FOLDER]) / PLANS
+    plan = plans / getTaskIdentifier(task_id)[1] if plans.exists() else None
+    if plan is not None and plan.exists():
+        identifier = plan.name
         number = len(list((plan.parent.parent / identifier).glob("attempt-*")))
         if plan.read_text().split(",")[number : number + 1] == [CLAIMED]:
             begin_attempt(identifier)
