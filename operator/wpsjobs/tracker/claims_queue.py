@@ -28,6 +28,9 @@ MIN_BACKOFF, MAX_BACKOFF = 0.25, 10.0
 QUEUE_SECONDS = 1.0
 """For as long, a WpsQueue is taken to be as it was read."""
 
+MOST_RIVALS = 8
+"""However many others are quicker, a consumer chooses among the first 17."""
+
 
 class NotServedError(Exception):
     """The queue is not there, or not one that consumers serve."""
@@ -53,6 +56,8 @@ class ClaimQueue:
         """Versions of those that had left by the next list, which may still be told of before."""
         self._thread: _Feed | None = None
         self._queue: tuple[float, WpsQueue] | None = None
+        self._rivals = 0
+        """About how many others were quicker of late; a consumer that is alone takes the head."""
 
     def __enter__(self) -> ClaimQueue:
         return self
@@ -85,7 +90,7 @@ class ClaimQueue:
         if self._read_queue().suspend:
             return None
         self._start()
-        conflicts = 0
+        conflicts = self._rivals
         while True:
             first = self._choose(conflicts) or self._look(conflicts)
             if first is None:
@@ -96,8 +101,9 @@ class ClaimQueue:
             # Whoever has it: it is free no more, and if it comes back, the watch tells.
             self._forget(first)
             if claimed is not None:
+                self._rivals = max(0, conflicts - 1)
                 return claimed
-            conflicts += 1
+            conflicts = min(MOST_RIVALS, conflicts + 1)
 
     def wait(self, seconds: float, unless: Callable[[], bool] = lambda: False) -> None:
         """Wait until something can be claimed, for *seconds* at most.
