@@ -11,7 +11,7 @@ import yaml
 from tests.unit.charts.network import End, allowed
 from tests.unit.charts.rendering import NAMESPACE, needs_helm, objects, pods, template
 from tests.unit.controller.objects import process, queue, wpsjob
-from wpsjobs.controller.manifests import kubernetes_job
+from wpsjobs.controller.manifests import Assignment, kubernetes_job
 
 pytestmark = needs_helm
 
@@ -60,7 +60,7 @@ def test_every_pod_is_selected_by_one_policy() -> None:
 def test_the_operator_leaves_job_pods_the_labels_by_which_they_are_selected() -> None:
     (rendered,) = objects(CASE, "WpsQueue")
     of_chart = queue(template=rendered["spec"]["template"])
-    made = kubernetes_job(wpsjob("a"), 1, of_chart, process(), "wpsjobs-worker")
+    made = kubernetes_job(Assignment(wpsjob("a"), 1), of_chart, process(), "wpsjobs-worker")
     labels = made["spec"]["template"]["metadata"]["labels"]
     assert ends()["worker"].labels.items() <= labels.items()
 
