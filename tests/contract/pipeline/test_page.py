@@ -83,6 +83,21 @@ class Page:
         soon(lambda: self.one("#title").text.endswith(f"#{number}"), "the job's details")
         return str(name)
 
+    def sees_answers(self, number: int) -> list[int]:
+        """The statuses of the next so many answers to the page."""
+        script = """
+          const [number, done] = arguments, seen = [];
+          const before = window.fetch;
+          window.fetch = async (...all) => {
+            const answer = await before(...all);
+            seen.push(answer.status);
+            if (seen.length === number) { window.fetch = before; setTimeout(() => done(seen)); }
+            return answer;
+          };
+        """
+        self.browser.set_script_timeout(60)
+        return list(self.browser.execute_async_script(script, number))
+
     def until(self, selector: str, text: str) -> None:
         soon(lambda: text in self.one(selector).text, f"{text!r} in {selector}")
 
@@ -189,6 +204,8 @@ def test_a_job_is_cancelled_after_a_question(page: Page, api: FakeApi) -> None:
     page.browser.switch_to.alert.accept()
     page.until("#state", "being cancelled")
     assert api.jobs[name]["spec"]["cancel"] is True
+    soon(lambda: not page.one("#cancel").is_enabled(), "the button to be of no use any more")
+    page.sees_answers(2)
     assert not page.one("#cancel").is_enabled()
     ended = parts("0", "", "", "")
     api.set_status(name, phase="Dismissed", finishedAt=WHEN, parts=ended)
@@ -236,15 +253,4 @@ def test_a_job_that_has_expired_goes_from_the_page(page: Page, api: FakeApi) -> 
 
 def test_nothing_changes_no_answer_is_sent(page: Page, api: FakeApi) -> None:
     page.start()
-    script = """
-      const done = arguments[0], seen = [];
-      const before = window.fetch;
-      window.fetch = async (...all) => {
-        const answer = await before(...all);
-        seen.push(answer.status);
-        if (seen.length === 6) { window.fetch = before; done(seen); }
-        return answer;
-      };
-    """
-    page.browser.set_script_timeout(60)
-    assert set(page.browser.execute_async_script(script)) == {304}
+    assert set(page.sees_answers(6)) == {304}

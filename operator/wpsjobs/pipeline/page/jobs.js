@@ -291,6 +291,7 @@ async function act(button, work) {
     notice(error.message);
   } finally {
     button.disabled = false;
+    $("cancel").disabled = Boolean(known.job.data?.cancelling);
   }
 }
 
@@ -307,7 +308,10 @@ $("cancel").addEventListener("click", (event) => {
   const job = known.job.data;
   if (!job || !confirm(`Cancel the job ${nameOf(job)} #${job.job_id}? Its tiles are given up.`)) return;
   act(event.currentTarget, async () => {
-    showJob(await change("cancel_job", { job_id: job.job_id }));
+    const cancelled = await change("cancel_job", { job_id: job.job_id });
+    if (chosen !== cancelled.job_id) return;
+    known.job = { data: cancelled };
+    showJob(cancelled);
   });
 });
 for (const id of ["filter-state", "filter-town"]) $(id).addEventListener("change", poll);
