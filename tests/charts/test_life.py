@@ -164,6 +164,15 @@ def test_a_process_that_was_added_to_the_instance_is_there(greeting: str, one: O
     check_ran_once(one, greeting)
 
 
+def test_a_process_that_sync_has_made_may_come_to_stand_in_the_values(
+    greeting: str, one: One
+) -> None:
+    processes = '[{"identifier": "Greeting", "timeoutSeconds": 60}]'
+    place = (str(CHART), "-n", one.namespace, "--dry-run=server", "--reset-then-reuse-values")
+    told = run("helm", "upgrade", one.release.name, *place, "--set-json", f"processes={processes}")
+    assert "identifier: Greeting" in told
+
+
 def test_a_rollback_loses_and_repeats_nothing(rolled_back: Stage, one: One) -> None:
     assert one.marks(rolled_back.running) == ["two"]
     assert one.marks(rolled_back.waiting) == ["one"]

@@ -149,6 +149,16 @@ def test_sync_for_the_chart_adds_and_leaves_what_is_set(
     assert api.others[f"{BASE}/wpsprocesses/echo"]["spec"]["ttlSecondsAfterFinished"] == 3600
 
 
+def test_what_sync_makes_for_the_chart_can_be_taken_over_by_its_release(
+    manage: Manage, api: FakeApi
+) -> None:
+    manage("sync", "--keep", "--helm-release=maps")
+    metadata = api.others[f"{BASE}/wpsprocesses/echo"]["metadata"]
+    assert metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+    assert metadata["annotations"]["meta.helm.sh/release-name"] == "maps"
+    assert metadata["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
 @pytest.mark.parametrize(
     ("identifier", "name"),
     [("NDVI", "ndvi"), ("urn:ogc:Häs_x ", "urn-ogc-h-s-x"), ("é", "process"), ("-", "process")],

@@ -27,10 +27,10 @@ from wpsjobs.eoxserver.documents import identifier_of
 
 HELP = "make or update the WpsQueue and a WpsProcess for each asynchronous process"
 
+Raw = dict[str, Any]
+
 QUEUE_KEYS = {"max_queued_jobs": "maxQueued", "num_workers": "parallelism"}
 """Keys of the former back-end's, and what they are in a WpsQueue."""
-
-Raw = dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,12 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add what is missing and change nothing that is set: the Helm chart's values stay",
     )
+    parser.add_argument(
+        "--helm-release",
+        metavar="NAME",
+        help="let this release take over what is made, should its values come to name it",
+    )
 
 
 def run(options: dict[str, Any], out: Any) -> None:
     instance = Instance.load()
     try:
-        writer = Writer(instance.cluster, out, dry_run=options["dry_run"], keep=options["keep"])
+        metadata = taken_over_by(options["helm_release"], instance.cluster.namespace)
+        dry_run, keep = options["dry_run"], options["keep"]
+        writer = Writer(instance.cluster, out, metadata, dry_run=dry_run, keep=keep)
         writer.sync_queue(instance.config.queue, queue_limits())
         writer.sync_processes(
             {
@@ -87,12 +94,33 @@ def object_name(identifier: str) -> str:
     return name or "process"
 
 
+def taken_over_by(release: str | None, namespace: str) -> Raw:
+    """Metadata by which Helm takes an object for one of *release*'s; empty without a release.
+
+    Helm would else refuse an upgrade whose values name a process that is there already. What it
+    took over it leaves there, as the chart's own (``helm.sh/resource-policy: keep``).
+    """
+    if release is None:
+        return {}
+    owner = {"release-name": release, "release-namespace": namespace}
+    return {
+        "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {
+            "helm.sh/resource-policy": "keep",
+            **{f"meta.helm.sh/{key}": value for key, value in owner.items()},
+        },
+    }
+
+
 class Writer:
     """Makes and updates resources and says so."""
 
-    def __init__(self, cluster: Cluster, out: Any, *, dry_run: bool, keep: bool) -> None:
-        """With *keep*, what is set already stays as it is."""
+    def __init__(
+        self, cluster: Cluster, out: Any, metadata: Raw, *, dry_run: bool, keep: bool
+    ) -> None:
+        """*metadata* is that of new objects; with *keep*, what is set already stays as it is."""
         self._cluster, self._out, self._dry_run, self._keep = cluster, out, dry_run, keep
+        self._metadata = metadata
 
     def sync_queue(self, name: str, spec: dict[str, int]) -> None:
         path = self._path(WPSQUEUE_PLURAL)
@@ -125,7 +153,7 @@ class Writer:
         body = {
             "apiVersion": API_VERSION,
             "kind": kind,
-            "metadata": {"name": name},
+            "metadata": {"name": name, **self._metadata},
             "spec": spec,
         }
         if not self._dry_run:
