@@ -16,6 +16,7 @@ import pytest
 import yaml
 from osgeo import gdal
 
+from tests.cluster import kwok
 from tests.cluster.settings import REPOSITORY, ClusterError
 from tests.deployment.release import Release
 from tests.deployment.tools import get, kubectl, run
@@ -48,8 +49,9 @@ COMMANDS = sorted(
         for name in ("README", *(f"docs/{name}" for name in ("kubectl", *PAGES)))
         for command in [*told(page(name)), *(lines(page(name)) if name[5:] in PAGES else [])]
     }
-    # One is of a Job that is there only where it has failed; test_readme.py types the other.
-    - {"kubectl logs job/wpsjobs-migrate -n wps", RESTART}
+    # Of a Job that is there only where it has failed, and of a part: see the example of a fan-out.
+    - {"kubectl logs job/wpsjobs-migrate -n wps", "kubectl logs job/NAME-1-p5 -n wps"}
+    - {RESTART}  # test_readme.py types it
 )
 CHANGES = re.compile(r"kubectl (patch|annotate|label|taint|delete|create)|helm upgrade")
 """What is only tried, so that commands do not depend on each other."""
@@ -127,7 +129,7 @@ def placeholders(started: tuple[Shell, str]) -> dict[str, str]:
     """What stands here for the words in capitals."""
     shell, _ = started
     shell.type_lines("FAILED=$(kubectl wps submit Fail message=no)")
-    for module in sorted((REPOSITORY / "examples").glob("13-*/*.py")):
+    for module in sorted((REPOSITORY / "examples").glob("12-*/*.py")):
         shutil.copy(module, shell.folder)
     pod = get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=web")["items"][0]
     return {
@@ -136,7 +138,8 @@ def placeholders(started: tuple[Shell, str]) -> dict[str, str]:
         "NAMESPACE": NAMESPACE,
         "NAME-ATTEMPT": "$JOB-1",
         "NAME": "$JOB",
-        "NODE": get("nodes")["items"][0]["metadata"]["name"],
+        # Not a simulated one of another test's, which may be gone in a moment.
+        "NODE": get("nodes", "-l", f"!{kwok.MARK}")["items"][0]["metadata"]["name"],
     }
 
 
@@ -220,6 +223,14 @@ def _tasks(printed: str, _: Path) -> None:
     assert "done" in printed.rpartition("Result:")[2], "the log of the consumer"
 
 
+def _parts(printed: str, _here: Path) -> None:
+    assert '["5130","5131","5132"]' in printed
+    jobs = re.findall(r"^job\.batch/\S+-1(-p\d)?$", printed, re.M)
+    assert sorted(jobs) == ["", "-p0", "-p1", "-p2"]
+    assert "0-2\n" in printed
+    assert "<wps:ProcessSucceeded" in printed
+
+
 CHECKS = {
     "01-first-execute": _first,
     "02-python-client": _python,
@@ -231,5 +242,6 @@ CHECKS = {
     "08-retention": _retention,
     "09-input-by-reference": _reference,
     "10-sequence-sum": _tasks,
+    "11-fan-out": _parts,
 }
 """What is to be seen after each example; one that is missing here fails its test."""

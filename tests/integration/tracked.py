@@ -44,8 +44,11 @@ class Tracked:
 
     def environment(self) -> dict[str, str]:
         """Of a process that is to have the same tasks."""
+        # Without the instance that tests of the plugin in the same process may have chosen.
+        inherited = environment()
+        inherited.pop("DJANGO_SETTINGS_MODULE", None)
         return {
-            **environment(),
+            **inherited,
             "WPSJOBS_NAMESPACE": self.space.name,
             "WPSJOBS_PATH_TASK": str(self.folder / "task"),
             "WPSJOBS_TRACKER_QUEUE": self.queue,
