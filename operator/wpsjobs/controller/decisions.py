@@ -99,8 +99,10 @@ def take_over(view: View, now: datetime) -> list[Action]:
             words = f"The operator was replaced at {format_time(now)}; the parts go on"
             patch: Mapping[str, Any] = {"message": words}
         elif job.status.phase is None:
-            # The stamp of its order, which its first transition would write anyway.
-            patch = {"sequence": job.sequence}
+            # The stamp of its order, which its first transition would write anyway; it may be there
+            # since an earlier replacement, and what changes nothing makes nothing conflict.
+            words = f"Seen; the operator was replaced at {format_time(now)}"
+            patch = {"sequence": job.sequence, "message": words}
         else:
             words = f"Waiting in the queue {job.spec.queue!r}"
             patch = {"message": f"{words}; the operator was replaced at {format_time(now)}"}
