@@ -16,6 +16,7 @@ import pytest
 import yaml
 from osgeo import gdal
 
+from tests.cluster import kwok
 from tests.cluster.settings import REPOSITORY, ClusterError
 from tests.deployment.release import Release
 from tests.deployment.tools import get, kubectl, run
@@ -131,7 +132,8 @@ def placeholders(started: tuple[Shell, str]) -> dict[str, str]:
         "NAMESPACE": NAMESPACE,
         "NAME-ATTEMPT": "$JOB-1",
         "NAME": "$JOB",
-        "NODE": get("nodes")["items"][0]["metadata"]["name"],
+        # Not a simulated one of another test's, which may be gone in a moment.
+        "NODE": get("nodes", "-l", f"!{kwok.MARK}")["items"][0]["metadata"]["name"],
     }
 
 

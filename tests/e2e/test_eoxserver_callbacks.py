@@ -79,11 +79,12 @@ def test_a_crash_until_the_restarts_are_used_up(own: Own) -> None:
 
 
 def test_a_timeout(own: Own) -> None:
-    job = start(own, "sleep", timeoutSeconds=3, restartLimit=0)
+    # Long enough for Django to be loaded where the processors are busy.
+    job = start(own, "sleep", timeoutSeconds=12, restartLimit=0)
     assert status_of(own.until_final(job)) == "ProcessFailed"
     until_called(own, job, "on_failed")
     assert own.names(job) == [*ACCEPTED, *AT_WORK, "on_failed"]
-    assert "3 s" in own.calls(job)[-1]["message"]
+    assert "12 s" in own.calls(job)[-1]["message"]
 
 
 def test_a_dismissal_in_the_queue(own: Own) -> None:

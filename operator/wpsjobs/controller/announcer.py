@@ -14,8 +14,8 @@ from wpsjobs.controller.cluster import Cluster, ClusterError
 
 logger = structlog.get_logger(__name__)
 
-MOST_WAITING = 5000
-"""Events that wait to be posted; more are dropped."""
+MOST_WAITING = 1000
+"""Events that wait to be posted; of more, the oldest are dropped. Each takes a kilobyte."""
 BURST, BURST_SECONDS = 100, 20.0
 """As many are posted in each period while the operator is busy; otherwise all, one after another.
 
@@ -46,10 +46,12 @@ class Announcer:
             attempt=job.status.attempt,
             message=milestone.message,
         )
-        try:
-            self._events.put_nowait((job.metadata, milestone, datetime.now(UTC)))
-        except asyncio.QueueFull:
-            logger.warning("Event dropped, too many at once", job=job.metadata.key)
+        if self._events.full():
+            metadata, dropped, _ = self._events.get_nowait()
+            logger.warning(
+                "Event dropped, too many at once", job=metadata.key, reason=dropped.reason
+            )
+        self._events.put_nowait((job.metadata, milestone, datetime.now(UTC)))
 
     async def run(self) -> None:
         """Post until cancelled."""

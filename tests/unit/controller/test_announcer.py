@@ -54,3 +54,10 @@ async def test_a_storm_is_posted_at_a_pace_with_the_times_of_what_is_told() -> N
     message, told_at, posted_at = posted.events[-1]
     assert int(message) >= announcer.BURST
     assert told_at - began < timedelta(seconds=0.5) < posted_at - began
+
+
+async def test_of_more_than_can_wait_the_oldest_are_dropped() -> None:
+    more = 5
+    count = announcer.MOST_WAITING + more
+    posted = await _told(count, 3.0)
+    assert [message for message, *_ in posted.events] == [str(n) for n in range(more, count)]
