@@ -76,10 +76,8 @@ def take_over(view: View, now: datetime) -> list[Action]:
         if job.finished or holds_slot(job) or job.metadata.deleting:
             continue
         if job.status.phase is None:
-            # The stamp of its order, which its first transition would write anyway; it may be there
-            # since an earlier replacement, and what changes nothing makes nothing conflict.
-            words = f"Seen; the operator was replaced at {format_time(now)}"
-            patch: Mapping[str, Any] = {"sequence": job.sequence, "message": words}
+            # The stamp of its order, which its first transition would write anyway.
+            patch: Mapping[str, Any] = {"sequence": job.sequence}
         else:
             words = f"Waiting in the queue {job.spec.queue!r}"
             patch = {"message": f"{words}; the operator was replaced at {format_time(now)}"}

@@ -511,7 +511,6 @@ class Simulation:
             for action in decide(view, self.clock.now()).actions
         ]
         self.server.patch(Kind.WPSQUEUE, "default", "spec", {"parallelism": parallelism})
-        self.clock.seconds += 1.0  # of the many that the Lease takes to run out
         self.start_operator(clean=False)
         self.turn()
 
