@@ -47,6 +47,8 @@ class Parts:
     """For good."""
     running: frozenset[int] = frozenset()
     """They hold a slot each."""
+    late: frozenset[int] = frozenset()
+    """Those of the running ones that the operator ends, as they have run for too long."""
     restarts: Mapping[int, Restarts] = field(default_factory=dict)
     launched_at: datetime | None = None
     """When one of them was last given a slot: whose turn it is, among several fan-outs."""
@@ -80,6 +82,7 @@ class Parts:
             "succeeded": format_indexes(self.succeeded),
             "failed": format_indexes(self.failed),
             "running": format_indexes(self.running),
+            "late": format_indexes(self.late),
             "restarts": ",".join(
                 f"{index}:{one.counted}" + (f"+{one.uncounted}" if one.uncounted else "")
                 for index, one in sorted(self.restarts.items())
@@ -109,6 +112,7 @@ class Parts:
             succeeded=indexes("succeeded"),
             failed=indexes("failed"),
             running=indexes("running"),
+            late=indexes("late"),
             restarts=_restarts(_text(raw.get("restarts")), total),
             launched_at=launched_at,
             reason=_text(raw.get("reason")) or None,

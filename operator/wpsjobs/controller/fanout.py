@@ -124,7 +124,7 @@ def survey(view: View, job: WpsJob, now: datetime, plan: Plan) -> Survey:
     first: Pod | None = None
     for index in sorted(before.running):
         attempt = view.part(job, index)
-        if attempt.job is None and not attempt.pods:
+        if attempt.job is None and not attempt.pods and index not in before.late:
             if ending or missing is None:
                 _unbegun(view, found, index, ending, now, plan)
         elif attempt.can_run:
@@ -202,6 +202,7 @@ def _unbegun(
         return
     refusal = view.refusals.get(job.metadata.uid)
     if overdue.start(view, job, found.parts.launched_at, now, plan):
+        found.parts = _released(found.parts, index)
         _fail(found, index, _cannot_start(view, job, refusal or "no pod was made for it"))
         return
     found.unbegun.append(index)
@@ -220,11 +221,16 @@ def _attend(
 ) -> None:
     """A part that can still run: its end, or words on what holds it up."""
     job, pod = found.job, attempt.pod
-    late = _must_end(view, job, attempt, now, plan)
-    if ending or late:
-        why = late or "the WpsJob ends"
+    late = _too_long(view, job, pod, now, plan)
+    if ending or index in found.parts.late:
         if attempt.job is not None and not attempt.job.metadata.deleting:
-            plan.add(DeleteKubernetesJob(attempt.job.metadata, why))
+            plan.add(DeleteKubernetesJob(attempt.job.metadata, late or "the WpsJob ends"))
+    elif late:
+        # Written down before it is ended: once its Kubernetes Job is gone, nothing else tells why.
+        found.parts = replace(found.parts, late=found.parts.late | {index})
+    elif _never_starts(view, job, attempt, now, plan):
+        _fail(found, index, _cannot_start(view, job, pod.cannot_start if pod else None))
+        return
     if pod is None:
         return
     lost = overdue.lost_pod(pod, now, plan)
@@ -239,20 +245,22 @@ def _tell_late_start(found: Survey, index: int, why: str) -> None:
     found.fields |= {"reason": Reason.CANNOT_START, "message": shorten(words, MAX_MESSAGE)}
 
 
-def _must_end(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan) -> str | None:
-    """Why the operator is to end the launch of a part, if it is."""
-    pod = attempt.pod
-    if pod is not None and pod.running:
-        return overdue.run(view, job, pod.started_at, now, plan)
-    since = attempt.job.metadata.created_at if attempt.job else None
-    return "it does not start" if overdue.start(view, job, since, now, plan) else None
+def _too_long(view: View, job: WpsJob, pod: Pod | None, now: datetime, plan: Plan) -> str | None:
+    """Why a part that runs is to be ended, if it is: the backstop of its timeout."""
+    return overdue.run(view, job, pod.started_at, now, plan) if pod and pod.running else None
+
+
+def _never_starts(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan) -> bool:
+    if attempt.job is None or (attempt.pod is not None and attempt.pod.running):
+        return False
+    return overdue.start(view, job, attempt.job.metadata.created_at, now, plan)
 
 
 def _conclude(
     view: View, found: Survey, index: int, attempt: Attempt, ending: bool, now: datetime
 ) -> None:
     """A part none of whose pods can run any more."""
-    job, end = found.job, _as_ended(view, found.job, attempt, now)
+    job, end = found.job, _as_ended(view, found, index, attempt)
     parts = _released(found.parts, index)
     found.turn = replace(found.turn, freed=found.turn.freed + 1)
     if end.succeeded:
@@ -274,21 +282,13 @@ def _conclude(
     found.milestone = found.milestone or Milestone("PartRelaunched", words, warning=True)
 
 
-def _as_ended(view: View, job: WpsJob, attempt: Attempt, now: datetime) -> Outcome:
+def _as_ended(view: View, found: Survey, index: int, attempt: Attempt) -> Outcome:
     """How a part ended; of one that the operator ended, for which reason it did."""
-    end, pod = outcome(attempt), attempt.pod
-    if end.succeeded or end.reason not in (Reason.CRASH, Reason.DISRUPTED):
+    end = outcome(attempt)
+    if end.succeeded or index not in found.parts.late:
         return end
-    if pod is not None and pod.started_at is not None:
-        timeout = view.policy(job).timeout_seconds
-        if pod.finished_at and overdue.ran_too_long(job, pod.started_at, pod.finished_at, timeout):
-            words = f"it ran for longer than its timeout of {timeout} s"
-            return Outcome(Reason.TIMEOUT, words, Cause.TIMEOUT, exit_code=end.exit_code)
-        return end
-    since = pod.metadata.created_at if pod else None
-    if overdue.start(view, job, since, now, Plan()):
-        return _cannot_start(view, job, pod.cannot_start if pod else None)
-    return end
+    words = f"it ran for longer than its timeout of {view.policy(found.job).timeout_seconds} s"
+    return Outcome(Reason.TIMEOUT, words, Cause.TIMEOUT, exit_code=end.exit_code)
 
 
 def _relaunch(policy: Policy, before: Restarts, end: Outcome) -> Restarts | None:
@@ -319,9 +319,8 @@ def _cannot_start(view: View, job: WpsJob, why: str | None) -> Outcome:
 
 
 def _fail(found: Survey, index: int, end: Outcome) -> None:
-    """Write down that a part has failed for good: the others are ended in the next round."""
-    parts = _released(found.parts, index)
-    parts = replace(parts, failed=parts.failed | {index})
+    """Write down that a part has failed for good: in the next round, all that can run is ended."""
+    parts = replace(found.parts, failed=found.parts.failed | {index})
     if parts.message is None:
         message = shorten(f"{_name(found.job, index)} failed: {end.message}", MAX_MESSAGE)
         parts = replace(parts, reason=str(end.reason), message=message)
@@ -331,7 +330,7 @@ def _fail(found: Survey, index: int, end: Outcome) -> None:
 
 
 def _released(parts: Parts, index: int) -> Parts:
-    return replace(parts, running=parts.running - {index})
+    return replace(parts, running=parts.running - {index}, late=parts.late - {index})
 
 
 def _end(view: View, found: Survey, now: datetime) -> PatchStatus:

@@ -42,6 +42,7 @@ def test_all_of_them_come_back_as_they_were() -> None:
         succeeded=frozenset({0, 1}),
         failed=frozenset({9}),
         running=frozenset({2, 3}),
+        late=frozenset({3}),
         restarts={3: Restarts(2), 7: Restarts(1, 1)},
         launched_at=datetime(2026, 1, 31, 9, 30, 0, 1, tzinfo=UTC),
         reason="Crash",

@@ -213,8 +213,12 @@ class ConsumersStorm(Storm):
     def create_task(self, limit: int, priority: int) -> None:
         if self.number < 6:
             self.number += 1
-            spec = {"timeoutSeconds": TIMEOUT, "restartLimit": limit, "priority": priority}
-            self.simulation.create(f"t{self.number}", owner={"user": "ada"}, **spec)
+            self.create_again(f"t{self.number}", limit, priority)
+
+    def create_again(self, name: str, limit: int = 1, priority: int = 0) -> None:
+        """With the time-out that the referee knows."""
+        spec = {"timeoutSeconds": TIMEOUT, "restartLimit": limit, "priority": priority}
+        self.simulation.create(name, owner={"user": "ada"}, **spec)
 
     def create(self, **_: Any) -> None:  # type: ignore[override]
         """Not here: without a time-out of the referee's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -91,6 +92,11 @@ def launched(action: Action) -> list[str]:
 
 def decided(a_view: View, job: WpsJob) -> PatchStatus | Launch:
     return of(job, decide(a_view, NOW).actions)
+
+
+def ended(actions: Iterable[Action]) -> set[str]:
+    """The Kubernetes Jobs that are to be deleted."""
+    return {action.job.name for action in actions if isinstance(action, DeleteKubernetesJob)}
 
 
 def test_a_fan_out_begins_with_as_many_parts_as_there_are_slots() -> None:
@@ -304,8 +310,37 @@ def test_a_part_that_never_starts_fails_the_fan_out() -> None:
         }
     )
     others = [k for index in range(1, 4) for k in children(index)]
-    plan = decide(view(job, children=[*pending, *others]), old)
-    assert "f-1-p0" in [a.job.name for a in plan.actions if isinstance(a, DeleteKubernetesJob)]
+    kin = [*pending, *others]
+    actions = decide(view(job, children=kin), old).actions
+    assert not ended(actions), "first it is written down"
+    parts = parts_of(of(job, actions))
+    assert (parts.failed, parts.running) == ({0}, {0, 1, 2, 3}), "it may still start"
+    assert parts.message is not None
+    assert parts.message.startswith("Part 0 ('tile 0') failed: it could not start within 300 s")
+    told = fan_out(parts=parts)
+    actions = decide(view(told, children=kin), old).actions
+    assert ended(actions) == {"f-1-p0", "f-1-p1", "f-1-p2", "f-1-p3"}
+    patch = patch_of(of(told, decide(view(told), old).actions))
+    assert (patch["phase"], patch["reason"]) == ("Failed", "CannotStart")
+
+
+def test_a_part_that_its_supervisor_does_not_end_is_ended_once_that_is_written_down() -> None:
+    job, late = fan_out(parts=running(0)), NOW + timedelta(seconds=3600)
+    policy = [process(timeoutSeconds=3600, restartOn=["Timeout"], restartLimit=1)]
+    actions = decide(view(job, processes=policy, children=children(0)), late).actions
+    parts = parts_of(of(job, actions))
+    assert (parts.late, ended(actions)) == ({0}, set())
+    told = fan_out(parts=parts)
+    actions = decide(view(told, processes=policy, children=children(0)), late).actions
+    assert ended(actions) == {"f-1-p0"}
+    # Whether its pod is heard of again or not, that was a time-out, which counts.
+    for kin in (children(0, end=137), []):
+        again = parts_of(decided(view(told, processes=policy, children=kin), told))
+        assert (again.restarts, again.late) == ({0: Restarts(1)}, set())
+        over = fan_out(parts=replace(parts, restarts={0: Restarts(1)}))
+        kin = children(0, tried=1, end=137) if kin else []
+        given_up = parts_of(decided(view(over, processes=policy, children=kin), over))
+        assert (given_up.failed, given_up.reason) == ({0}, "Timeout")
 
 
 def test_two_fan_outs_take_turns_by_who_was_served_last() -> None:

@@ -213,7 +213,11 @@ class Storm(RuleBasedStateMachine):
         if name is not None and data.draw(st.integers(0, 2)) == 0:
             self.simulation.server.delete(Kind.WPSJOB, name)
             if data.draw(st.booleans()):
-                self.simulation.create(name)  # at once another one of the same name
+                self.create_again(name)
+
+    def create_again(self, name: str) -> None:
+        """At once another one of the same name."""
+        self.simulation.create(name)
 
     @rule(
         data=st.data(),
