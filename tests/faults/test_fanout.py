@@ -177,6 +177,7 @@ def test_a_fan_out_is_frozen_and_goes_on_where_it_was(product: Product) -> None:
     with Watcher(product.space.name) as watcher:
         name = product.tiles(queue, 3, 3.0)
         wait_for_tiles(product, name, 2)
+        product.wait_phase(name, "Started")  # tiles begin before the operator has heard of it
         patch(product, name, suspend=True)
         before = product.wait_phase(name, "Paused")
         assert len(running_pods(product, name)) == 2
