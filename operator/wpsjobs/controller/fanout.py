@@ -132,7 +132,7 @@ def survey(view: View, job: WpsJob, now: datetime, plan: Plan) -> Survey:
         elif overdue.pod_to_come(attempt, now) > 0:
             plan.wake(overdue.pod_to_come(attempt, now))
         else:
-            _conclude(view, found, index, attempt, ending, now)
+            _conclude(view, found, index, attempt, ending)
         if attempt.pod is not None and attempt.pod.started_at is not None:
             first = first or attempt.pod
     ending = ending or bool(found.parts.failed)
@@ -256,9 +256,7 @@ def _never_starts(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan
     return overdue.start(view, job, attempt.job.metadata.created_at, now, plan)
 
 
-def _conclude(
-    view: View, found: Survey, index: int, attempt: Attempt, ending: bool, now: datetime
-) -> None:
+def _conclude(view: View, found: Survey, index: int, attempt: Attempt, ending: bool) -> None:
     """A part none of whose pods can run any more."""
     job, end = found.job, _as_ended(view, found, index, attempt)
     parts = _released(found.parts, index)

@@ -338,8 +338,8 @@ def test_a_part_that_its_supervisor_does_not_end_is_ended_once_that_is_written_d
         again = parts_of(decided(view(told, processes=policy, children=kin), told))
         assert (again.restarts, again.late) == ({0: Restarts(1)}, set())
         over = fan_out(parts=replace(parts, restarts={0: Restarts(1)}))
-        kin = children(0, tried=1, end=137) if kin else []
-        given_up = parts_of(decided(view(over, processes=policy, children=kin), over))
+        last = children(0, tried=1, end=137) if kin else []
+        given_up = parts_of(decided(view(over, processes=policy, children=last), over))
         assert (given_up.failed, given_up.reason) == ({0}, "Timeout")
 
 
