@@ -19,8 +19,10 @@ from tests.bench.api import MERGE_PATCH, Api, Raw
 from tests.bench.stand import PROCESS, wpsjob
 from wpsjobs.api.names import kubernetes_job_name
 from wpsjobs.api.phases import Phase, Reason
-from wpsjobs.api.resources import WpsJob, WpsProcess, WpsQueue
 from wpsjobs.api.times import format_time
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsprocess import WpsProcess
+from wpsjobs.api.wpsqueue import WpsQueue
 from wpsjobs.controller.manifests import Assignment, kubernetes_job
 from wpsjobs.controller.transitions import Transition, attempt_entry, transit
 

@@ -22,7 +22,7 @@ from tests.contract.documented import DOCS, blocks
 from tests.contract.fakeapi import FakeApi
 from tests.contract.instance import ROOT
 from wpsjobs.api.attempt import ExitCode
-from wpsjobs.api.resources import WpsProcess
+from wpsjobs.api.wpsprocess import WpsProcess
 from wpsjobs.eoxserver.config import KUBERNETES_SECTION, SECTION, Config
 
 RunWorker = Callable[..., Ended]

@@ -14,8 +14,8 @@ from tests.contract.conftest import Wps, only_job
 from tests.contract.fakeapi import JOBS, FakeApi, Refusal, make_job
 from tests.contract.test_accept import execute
 from tests.contract.test_worker import RunWorker, read
-from wpsjobs.api.resources import WpsJob
 from wpsjobs.api.times import format_time
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver import client, config, housekeeper
 from wpsjobs.eoxserver.client import ClusterError
 from wpsjobs.eoxserver.housekeeper import Housekeeper

@@ -20,7 +20,7 @@ from tests.integration.kube import Space
 from tests.integration.operator_process import Operator
 from tests.integration.tracked import HANDLER, Tracked, tracked
 from wpsjobs import tracker
-from wpsjobs.api.resources import WpsProcess
+from wpsjobs.api.wpsprocess import WpsProcess
 from wpsjobs.tracker import (
     MAX_QUEUE_SIZE,
     QueueException,

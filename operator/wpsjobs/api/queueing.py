@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from wpsjobs.api.phases import LAUNCHED, Phase
-from wpsjobs.api.resources import Executor, WpsJob, WpsQueue
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsqueue import Executor, WpsQueue
 
 HEARTBEAT_SECONDS = 5.0
 """A consumer that says that it is at work says so as often."""

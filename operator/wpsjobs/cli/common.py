@@ -15,7 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from wpsjobs.api.phases import FINISHED, Phase
-from wpsjobs.api.resources import WpsJob, WpsQueue
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsqueue import WpsQueue
 from wpsjobs.cli import completion
 from wpsjobs.cli.access import Access
 from wpsjobs.cli.cluster import Cluster

@@ -27,7 +27,7 @@ Words = Iterable[tuple[str, str]]
 
 def jobs(ctx: typer.Context) -> Words:
     """WpsJobs, with what they are."""
-    from wpsjobs.api.resources import WpsJob  # noqa: PLC0415 (completion is to be quick)
+    from wpsjobs.api.wpsjob import WpsJob  # noqa: PLC0415 (completion is to be quick)
 
     def words(cluster: object) -> Words:
         for raw in cluster.jobs(most=MOST_JOBS):  # type: ignore[attr-defined]

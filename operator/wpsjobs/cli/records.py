@@ -9,8 +9,9 @@ from typing import Any
 
 from wpsjobs.api.phases import LAUNCHED, Phase
 from wpsjobs.api.queueing import Place, order, place
-from wpsjobs.api.resources import WpsJob, WpsQueue
 from wpsjobs.api.times import format_time
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsqueue import WpsQueue
 
 Record = dict[str, Any]
 

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from wpsjobs.api.phases import Phase
-from wpsjobs.api.resources import WpsJob
 from wpsjobs.api.times import parse_time
+from wpsjobs.api.wpsjob import WpsJob
 
 PIPED_COLUMNS = 10_000
 """Width where no terminal is there to be too narrow: nothing is cut."""

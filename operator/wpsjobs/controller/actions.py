@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from wpsjobs.api.resources import Metadata, WpsJob
+from wpsjobs.api.metadata import Metadata
+from wpsjobs.api.wpsjob import WpsJob
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from wpsjobs.api.phases import Phase
+from wpsjobs.api.policy import Policy
 from wpsjobs.api.queueing import order
-from wpsjobs.api.resources import Executor, Limits, Policy, WpsJob, WpsProcess, WpsQueue
 from wpsjobs.api.times import later, parse_time
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsprocess import WpsProcess
+from wpsjobs.api.wpsqueue import Executor, Limits, WpsQueue
 from wpsjobs.controller.fanout import Turn, total_wanted
 from wpsjobs.controller.view import View, is_queued
 

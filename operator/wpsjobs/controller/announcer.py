@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import structlog
 from aiolimiter import AsyncLimiter
 
-from wpsjobs.api.resources import Metadata, WpsJob
+from wpsjobs.api.metadata import Metadata
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller.actions import Milestone
 from wpsjobs.controller.cluster import Cluster, ClusterError
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import structlog
 
+from wpsjobs.api.metadata import Metadata
 from wpsjobs.api.phases import FINISHED, Phase
-from wpsjobs.api.resources import Metadata, WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller import accounting, metrics
 from wpsjobs.controller.actions import (
     Action,

@@ -8,8 +8,8 @@ from typing import Any
 
 from wpsjobs.api.names import kubernetes_job_name
 from wpsjobs.api.phases import Cause, Phase, Reason
-from wpsjobs.api.resources import WpsJob
 from wpsjobs.api.times import format_time, parse_time
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller import lifecycle, overdue, suspension
 from wpsjobs.controller.actions import (
     Action,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from wpsjobs.api.fields import Raw
+from wpsjobs.api.metadata import Metadata
 from wpsjobs.api.names import (
     LABEL_ATTEMPT,
     LABEL_PART,
@@ -16,7 +18,6 @@ from wpsjobs.api.names import (
     LABEL_WPSJOB_UID,
     WORKER_CONTAINER,
 )
-from wpsjobs.api.resources import Metadata, Raw
 from wpsjobs.api.times import parse_time
 
 KUBERNETES_JOB_LABEL = "batch.kubernetes.io/job-name"

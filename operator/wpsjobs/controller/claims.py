@@ -11,8 +11,9 @@ from typing import Any
 
 from wpsjobs.api.phases import CLAIM_ENDED, LAUNCHED, Cause, ClaimState, Phase, Reason
 from wpsjobs.api.queueing import SILENCE_SECONDS
-from wpsjobs.api.resources import Claim, Executor, Report, WpsJob
 from wpsjobs.api.times import format_time
+from wpsjobs.api.wpsjob import Claim, Report, WpsJob
+from wpsjobs.api.wpsqueue import Executor
 from wpsjobs.controller import lifecycle, suspension
 from wpsjobs.controller.actions import Action, PatchStatus, Plan
 from wpsjobs.controller.endings import conclude

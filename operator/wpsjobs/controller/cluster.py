@@ -16,6 +16,8 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.config.config_exception import ConfigException as SyncConfigException
 
+from wpsjobs.api.fields import Raw
+from wpsjobs.api.metadata import Metadata
 from wpsjobs.api.names import (
     API_VERSION,
     GROUP,
@@ -26,7 +28,6 @@ from wpsjobs.api.names import (
     WPSJOB_KIND,
 )
 from wpsjobs.api.phases import FINISHED
-from wpsjobs.api.resources import Metadata, Raw
 from wpsjobs.api.times import format_seconds
 from wpsjobs.controller import metrics
 from wpsjobs.controller.actions import Milestone

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from wpsjobs.api.phases import Phase, Reason
-from wpsjobs.api.resources import Executor, WpsJob, WpsQueue
 from wpsjobs.api.times import format_time
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsqueue import Executor, WpsQueue
 from wpsjobs.controller import admission, attempts, claims, fanout, lifecycle, told
 from wpsjobs.controller.actions import (
     Action,

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from wpsjobs.api.phases import FINISHED, Cause, Phase, Reason
-from wpsjobs.api.resources import Policy, WpsJob
+from wpsjobs.api.policy import Policy
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller import lifecycle
 from wpsjobs.controller.actions import PatchStatus
 from wpsjobs.controller.outcome import NEVER_REPEATED, Outcome

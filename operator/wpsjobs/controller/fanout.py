@@ -17,8 +17,9 @@ from typing import Any
 from wpsjobs.api.names import kubernetes_job_name
 from wpsjobs.api.parts import Parts, Restarts
 from wpsjobs.api.phases import Cause, Phase, Reason
-from wpsjobs.api.resources import Policy, WpsJob
+from wpsjobs.api.policy import Policy
 from wpsjobs.api.times import format_time, later
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller import lifecycle, overdue, suspension
 from wpsjobs.controller.actions import (
     Action,

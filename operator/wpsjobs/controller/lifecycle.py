@@ -8,8 +8,10 @@ from typing import Any
 
 from wpsjobs.api.names import kubernetes_job_name
 from wpsjobs.api.phases import FINISHED, Phase, Reason
-from wpsjobs.api.resources import Executor, Policy, WpsJob
+from wpsjobs.api.policy import Policy
 from wpsjobs.api.times import format_time, later
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsqueue import Executor
 from wpsjobs.controller import suspension
 from wpsjobs.controller.actions import Action, DeleteWpsJob, Launch, PatchStatus, Plan
 from wpsjobs.controller.manifests import Assignment, kubernetes_job

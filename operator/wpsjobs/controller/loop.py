@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
-from wpsjobs.api.resources import Raw
+from wpsjobs.api.fields import Raw
 from wpsjobs.controller.announcer import Announcer
 from wpsjobs.controller.cluster import Cluster
 from wpsjobs.controller.served import Served

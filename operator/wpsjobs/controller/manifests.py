@@ -21,7 +21,10 @@ from wpsjobs.api.names import (
     WPSJOB_KIND,
     kubernetes_job_name,
 )
-from wpsjobs.api.resources import Policy, WpsJob, WpsProcess, WpsQueue
+from wpsjobs.api.policy import Policy
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsprocess import WpsProcess
+from wpsjobs.api.wpsqueue import WpsQueue
 
 COMMAND = ["python", "-m", "wpsjobs.worker"]
 GRACE_SECONDS = 30

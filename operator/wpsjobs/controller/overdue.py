@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from wpsjobs.api.phases import Phase
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller.actions import Plan
 from wpsjobs.controller.children import Attempt, Pod
 from wpsjobs.controller.view import View

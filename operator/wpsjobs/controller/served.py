@@ -11,8 +11,9 @@ from typing import Any
 
 import structlog
 
+from wpsjobs.api.fields import Raw
 from wpsjobs.api.phases import FINISHED
-from wpsjobs.api.resources import Raw, WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller import accounting, metrics
 from wpsjobs.controller.actions import Milestone, Plan
 from wpsjobs.controller.apply import FIRST_PAUSE, LONGEST_PAUSE, Applier

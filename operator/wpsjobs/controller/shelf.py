@@ -8,8 +8,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from wpsjobs.api.fields import Raw
 from wpsjobs.api.phases import Phase
-from wpsjobs.api.resources import Raw, WpsJob, WpsProcess, WpsQueue
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsprocess import WpsProcess
+from wpsjobs.api.wpsqueue import WpsQueue
 from wpsjobs.controller.lifecycle import expiry
 from wpsjobs.controller.view import View
 

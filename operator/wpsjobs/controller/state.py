@@ -10,7 +10,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
-from wpsjobs.api.resources import Metadata, Raw, WpsJob, WpsProcess, WpsQueue
+from wpsjobs.api.fields import Raw
+from wpsjobs.api.metadata import Metadata
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsprocess import WpsProcess
+from wpsjobs.api.wpsqueue import WpsQueue
 from wpsjobs.controller.children import Children, KubernetesJob, Pod
 from wpsjobs.controller.shelf import Shelf, lean
 from wpsjobs.controller.view import View

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from wpsjobs.api.phases import LAUNCHED, Phase, Reason
-from wpsjobs.api.resources import WpsJob
 from wpsjobs.api.times import parse_time
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller.actions import PatchStatus
 from wpsjobs.controller.transitions import Transition, transit
 

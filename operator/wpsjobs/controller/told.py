@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from wpsjobs.api.phases import Phase, QueueCondition
-from wpsjobs.api.resources import Executor, WpsQueue
 from wpsjobs.api.times import format_seconds
+from wpsjobs.api.wpsqueue import Executor, WpsQueue
 from wpsjobs.controller.actions import PatchProcessStatus, PatchQueueStatus, Plan
 from wpsjobs.controller.view import View, is_queued
 

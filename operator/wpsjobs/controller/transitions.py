@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from wpsjobs.api.fields import Raw
 from wpsjobs.api.phases import FINISHED, LAUNCHED, Condition, Phase, Reason
-from wpsjobs.api.resources import Raw, WpsJob
 from wpsjobs.api.times import format_seconds, format_time
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller.actions import Milestone, PatchStatus
 
 MAX_MESSAGE = 4096

@@ -8,7 +8,10 @@ from datetime import datetime
 from functools import cached_property
 
 from wpsjobs.api.phases import LAUNCHED, Phase
-from wpsjobs.api.resources import Policy, WpsJob, WpsProcess, WpsQueue
+from wpsjobs.api.policy import Policy
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsprocess import WpsProcess
+from wpsjobs.api.wpsqueue import WpsQueue
 from wpsjobs.controller.children import Attempt, Children, Unit
 
 

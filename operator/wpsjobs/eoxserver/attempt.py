@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from wpsjobs.api.attempt import Environment, ExitCode, TerminationMessage
 from wpsjobs.api.names import attempt_name
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from eoxserver.services.ows.wps.v10.execute_util import parse_params
 
 from wpsjobs.api.names import ANNOTATION_TASK, DEFAULT_WPS_VERSION, is_valid_job_id, resource_name
 from wpsjobs.api.phases import Phase
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver import (
     callbacks,
     config,

@@ -18,7 +18,7 @@ from wpsjobs.api.attempt import Environment, ExitCode, TerminationMessage
 from wpsjobs.api.crashpoints import CrashPoint, is_here
 from wpsjobs.api.parts import SHARE_OF_PARTS
 from wpsjobs.api.request import ExecuteRequest, RequestError
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver.attempt import (
     SUCCEEDED,
     AttemptError,

@@ -13,7 +13,7 @@ from wpsjobs.api.attempt import TerminationMessage
 from wpsjobs.api.names import attempt_name
 from wpsjobs.api.phases import Phase, Reason
 from wpsjobs.api.request import ExecuteRequest
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver import callbacks, processes
 from wpsjobs.eoxserver.config import Config
 from wpsjobs.eoxserver.context import ResponseContext

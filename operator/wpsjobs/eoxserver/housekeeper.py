@@ -12,7 +12,7 @@ from typing import Any
 from django.db import close_old_connections
 
 from wpsjobs.api.phases import FINISHED, Phase
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver import callbacks, processes, sweep
 from wpsjobs.eoxserver.client import (
     Cluster,

@@ -6,7 +6,7 @@ from typing import Any
 
 from wpsjobs.api.names import is_valid_job_id, resource_name
 from wpsjobs.api.phases import EOXSERVER_STATUS, UNFINISHED, Phase
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver.client import Cluster, NotFoundError
 from wpsjobs.eoxserver.documents import FINAL_STATUSES, DocumentStatus, read_status
 from wpsjobs.eoxserver.storage import Storage

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from wpsjobs.api.names import GROUP, VERSION, WPSQUEUE_PLURAL
 from wpsjobs.api.phases import FINISHED, Phase
 from wpsjobs.api.queueing import Place, place
-from wpsjobs.api.resources import WpsJob, WpsQueue
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsqueue import WpsQueue
 from wpsjobs.eoxserver.client import Cluster, ClusterError
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wpsjobs.api.phases import FINISHED
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver.client import Cluster, ClusterError, NotFoundError
 from wpsjobs.pipeline.states import Data, State, summary
 

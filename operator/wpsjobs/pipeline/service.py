@@ -12,7 +12,7 @@ from eoxserver.services.ows.wps.parameters import InputData, ResponseDocument
 from eoxserver.services.ows.wps.util import get_async_backends
 
 from wpsjobs.api.names import resource_name
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver import config, processes
 from wpsjobs.eoxserver.backend import WpsJobBackend
 from wpsjobs.eoxserver.client import Cluster, ClusterError, ConflictError, NotFoundError

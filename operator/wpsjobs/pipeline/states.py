@@ -11,8 +11,8 @@ from typing import Any
 
 from wpsjobs.api.parts import Parts
 from wpsjobs.api.phases import Phase
-from wpsjobs.api.resources import WpsJob
 from wpsjobs.api.times import format_seconds
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.pipeline.plans import TILES_INPUT, TOWN_INPUT
 
 Data = dict[str, Any]

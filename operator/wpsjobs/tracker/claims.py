@@ -32,8 +32,8 @@ from typing import Any
 
 from wpsjobs.api.attempt import Environment
 from wpsjobs.api.phases import CLAIM_ENDED, ClaimState
-from wpsjobs.api.resources import Claim, WpsJob
 from wpsjobs.api.times import format_time
+from wpsjobs.api.wpsjob import Claim, WpsJob
 from wpsjobs.eoxserver.client import (
     Cluster,
     ClusterError,

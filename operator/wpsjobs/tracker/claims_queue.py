@@ -15,7 +15,8 @@ from urllib.parse import quote
 from wpsjobs.api.names import GROUP, VERSION, WPSQUEUE_PLURAL
 from wpsjobs.api.phases import ClaimState, Phase
 from wpsjobs.api.queueing import is_free, order
-from wpsjobs.api.resources import Executor, WpsJob, WpsQueue
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsqueue import Executor, WpsQueue
 from wpsjobs.eoxserver.client import Cluster, ClusterError, JobList, NotFoundError, Raw, Watch
 from wpsjobs.tracker import claims
 

@@ -15,7 +15,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from wpsjobs.api.phases import CLAIM_ENDED, LAUNCHED, Phase
-from wpsjobs.api.resources import Policy, WpsJob
+from wpsjobs.api.policy import Policy
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.tracker.access import own, store
 from wpsjobs.tracker.errors import TaskStateError, TaskTypeNotFound
 from wpsjobs.tracker.payload import decode

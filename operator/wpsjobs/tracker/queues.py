@@ -44,7 +44,7 @@ def getQueueSize() -> int:
 
 def getMaxQueueSize() -> int:
     """How many tasks the queue can hold: ``spec.maxQueued`` of the WpsQueue."""
-    from wpsjobs.api.resources import WpsQueue
+    from wpsjobs.api.wpsqueue import WpsQueue
     from wpsjobs.eoxserver.client import NotFoundError
 
     known = store()

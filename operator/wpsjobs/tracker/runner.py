@@ -15,7 +15,7 @@ from typing import Any
 
 from wpsjobs.api.attempt import Environment, ExitCode, TerminationMessage
 from wpsjobs.api.names import ANNOTATION_TASK
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver import logs
 from wpsjobs.eoxserver.channel import Channel, ChannelError
 from wpsjobs.eoxserver.files import StorageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from wpsjobs.api.phases import LAUNCHED, ClaimState, Phase
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 
 StatusTuple = tuple[int, str]
 """The code of a status and its text."""

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from wpsjobs.api.names import ANNOTATION_TASK, GROUP, VERSION
 from wpsjobs.api.phases import FINISHED, Phase, Reason
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver.client import Cluster, NotFoundError, Raw
 from wpsjobs.eoxserver.storage import Storage
 from wpsjobs.eoxserver.verdicts import Verdicts

@@ -17,7 +17,7 @@ from wpsjobs.api.names import (
     WPSQUEUE_PLURAL,
 )
 from wpsjobs.api.phases import DEFAULT_RESTART_ON
-from wpsjobs.api.resources import WpsProcess
+from wpsjobs.api.wpsprocess import WpsProcess
 from wpsjobs.tracker.access import store
 from wpsjobs.tracker.errors import QueueException, TaskTypeNotFound
 from wpsjobs.tracker.names import checked, process_name

@@ -12,15 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wpsjobs.api.phases import DEFAULT_RESTART_ON, Cause, Phase
-from wpsjobs.api.resources import (
-    Backoff,
-    Executor,
-    Owner,
-    Policy,
-    WpsJob,
-    WpsProcess,
-    WpsQueue,
-)
+from wpsjobs.api.policy import Policy
+from wpsjobs.api.wpsjob import Owner, WpsJob
+from wpsjobs.api.wpsprocess import WpsProcess
+from wpsjobs.api.wpsqueue import Backoff, Executor, WpsQueue
 
 CRDS = Path(__file__).parents[3] / "crds"
 METADATA = {"name": "a", "namespace": "wps", "uid": "u", "resourceVersion": "7"}

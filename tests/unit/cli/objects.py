@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from wpsjobs.api.resources import WpsJob, WpsQueue
 from wpsjobs.api.times import format_time
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsqueue import WpsQueue
 from wpsjobs.cli.records import Queues
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)

@@ -16,7 +16,7 @@ from tests.unit.controller.objects import merged
 from tests.unit.controller.simulation import Raw, Server, Simulation, ViolationError
 from wpsjobs.api.phases import CLAIM_ENDED, FINISHED, LAUNCHED, ClaimState, Phase, Reason
 from wpsjobs.api.queueing import SILENCE_SECONDS, is_free, order
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller.cluster import GoneError
 from wpsjobs.controller.state import Kind
 from wpsjobs.eoxserver import client

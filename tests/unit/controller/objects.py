@@ -17,8 +17,10 @@ from wpsjobs.api.names import (
     WPSPROCESS_KIND,
     WPSQUEUE_KIND,
 )
-from wpsjobs.api.resources import WpsJob, WpsProcess, WpsQueue
 from wpsjobs.api.times import format_time
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsprocess import WpsProcess
+from wpsjobs.api.wpsqueue import WpsQueue
 from wpsjobs.controller.children import (
     KUBERNETES_JOB_LABEL,
     Attempt,

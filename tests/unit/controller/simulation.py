@@ -23,6 +23,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.unit.controller.objects import NAMESPACE, NOW, merged
+from wpsjobs.api.metadata import Metadata
 from wpsjobs.api.names import (
     LABEL_ATTEMPT,
     LABEL_PART,
@@ -32,8 +33,8 @@ from wpsjobs.api.names import (
 )
 from wpsjobs.api.parts import Parts
 from wpsjobs.api.phases import FINISHED, LAUNCHED, Phase
-from wpsjobs.api.resources import Metadata, WpsJob
 from wpsjobs.api.times import format_time
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller import apply, served
 from wpsjobs.controller.actions import Action, Launch, PatchStatus
 from wpsjobs.controller.children import KUBERNETES_JOB_LABEL, Unit

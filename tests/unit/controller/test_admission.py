@@ -20,7 +20,7 @@ from tests.unit.controller.objects import (
     view,
     wpsjob,
 )
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller.admission import Verdicts, judge
 from wpsjobs.controller.view import View, is_admitted, is_queued
 

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from tests.unit.controller.objects import wpsjob
-from wpsjobs.api.resources import Metadata
+from wpsjobs.api.metadata import Metadata
 from wpsjobs.controller import announcer
 from wpsjobs.controller.actions import Milestone
 from wpsjobs.controller.announcer import Announcer

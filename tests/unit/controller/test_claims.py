@@ -12,7 +12,7 @@ import pytest
 from tests.unit.controller.objects import NOW, ago, merged, process, queue, view, wpsjob
 from tests.unit.controller.test_lifecycle import only_patch, plan
 from wpsjobs.api.phases import Phase, Reason
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller.actions import DeleteWpsJob, PatchStatus
 from wpsjobs.controller.view import View
 

@@ -23,7 +23,8 @@ from tests.unit.controller.consumers import (
 from tests.unit.controller.simulation import Simulation
 from tests.unit.controller.test_simulation import Storm, phases
 from wpsjobs.api.phases import FINISHED, ClaimState, Phase
-from wpsjobs.api.resources import Executor, WpsJob
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsqueue import Executor
 from wpsjobs.controller import admission, endings
 from wpsjobs.controller import claims as decided
 from wpsjobs.controller.state import Kind

@@ -25,7 +25,7 @@ from tests.unit.controller.objects import (
 )
 from wpsjobs.api.names import LABEL_PART, LABEL_TRY, kubernetes_job_name
 from wpsjobs.api.parts import Parts, Restarts
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller.actions import (
     Action,
     DeleteKubernetesJob,

@@ -24,8 +24,8 @@ from tests.unit.controller.objects import (
 )
 from wpsjobs.api.attempt import ExitCode, TerminationMessage
 from wpsjobs.api.phases import Phase, Reason
-from wpsjobs.api.resources import WpsJob
 from wpsjobs.api.times import format_time
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller.actions import (
     DeleteKubernetesJob,
     DeleteWpsJob,

@@ -16,7 +16,9 @@ import yaml
 
 from tests.unit.controller.objects import process, queue, wpsjob
 from wpsjobs.api.names import LABEL_WPSJOB
-from wpsjobs.api.resources import WpsJob, WpsProcess, WpsQueue
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsprocess import WpsProcess
+from wpsjobs.api.wpsqueue import WpsQueue
 from wpsjobs.controller.manifests import Assignment, kubernetes_job
 
 DATA = Path(__file__).parents[2] / "data" / "kubernetes"

@@ -14,8 +14,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.unit.controller import simulation
 from tests.unit.controller.objects import NOW
 from tests.unit.controller.test_simulation import Storm
+from wpsjobs.api.metadata import Metadata
 from wpsjobs.api.parts import Parts
-from wpsjobs.api.resources import Metadata, WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller import admission, attempts, decisions, fanout, lifecycle, served
 from wpsjobs.controller.actions import Launch, PatchStatus
 from wpsjobs.controller.apply import Applier

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.unit.controller.simulation import FAULTS, Simulation
 from wpsjobs.api.phases import FINISHED
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller import lifecycle
 from wpsjobs.controller.state import Kind
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.controller.objects import NOW, raw_kubernetes_job, raw_pod, raw_wpsjob
 from wpsjobs.api.phases import FINISHED
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller.state import Kind, NamespaceState, Store
 
 

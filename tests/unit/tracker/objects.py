@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 
 
 def raw_job(spec: dict[str, Any] | None = None, **status: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wpsjobs.api.phases import Phase
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.cli.cluster import Cluster
 from wpsjobs.cli.common import Jobs, for_each
 from wpsjobs.cli.errors import ConflictError, WrongPhaseError

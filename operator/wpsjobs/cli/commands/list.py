@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from wpsjobs.api.phases import FINISHED, Phase
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.cli import completion
 from wpsjobs.cli.cluster import Cluster
 from wpsjobs.cli.common import Output, Queue, read_queues, say

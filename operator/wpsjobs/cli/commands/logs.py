@@ -13,7 +13,7 @@ from wpsjobs.api.names import (
     LABEL_WPSJOB_UID,
     WORKER_CONTAINER,
 )
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.cli.cluster import Cluster, Raw
 from wpsjobs.cli.commands.status import follow as follow_job
 from wpsjobs.cli.common import Job, say

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from wpsjobs.api.resources import WpsJob, WpsQueue
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsqueue import WpsQueue
 from wpsjobs.cli import completion
 from wpsjobs.cli.cluster import Cluster
 from wpsjobs.cli.common import Output, for_each, read_queues, say

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import typer
 
 from wpsjobs.api.phases import Phase
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.cli import wps
 from wpsjobs.cli.cluster import Cluster
 from wpsjobs.cli.commands.status import check_success

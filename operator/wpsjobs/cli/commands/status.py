@@ -17,7 +17,7 @@ from rich.text import Text
 
 from wpsjobs.api.parts import format_indexes
 from wpsjobs.api.phases import Phase
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.cli.cluster import WATCH_SECONDS, Cluster
 from wpsjobs.cli.common import Job, Output, read_queues
 from wpsjobs.cli.errors import JobFailedError, TimedOutError, UsageError

@@ -21,7 +21,8 @@ from wpsjobs.api.names import (
 )
 from wpsjobs.api.phases import Phase
 from wpsjobs.api.request import ExecuteRequest
-from wpsjobs.api.resources import WpsJob, WpsProcess
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsprocess import WpsProcess
 from wpsjobs.cli import completion, inputs, wps
 from wpsjobs.cli.cluster import Cluster, Raw
 from wpsjobs.cli.commands.status import check_success, watch_to_end

@@ -16,7 +16,7 @@ from wpsjobs.api.names import (
     MANAGED_BY,
     WORKER_CONTAINER,
 )
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.cli.cluster import Cluster, Raw
 from wpsjobs.cli.common import Output, Queue, read_queues, say
 from wpsjobs.cli.records import Queues, Record, queue_record

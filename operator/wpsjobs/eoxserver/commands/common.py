@@ -10,7 +10,8 @@ from django.core.management.base import CommandError
 
 from wpsjobs.api.names import GROUP, VERSION, WPSQUEUE_PLURAL
 from wpsjobs.api.queueing import Place, place
-from wpsjobs.api.resources import WpsJob, WpsQueue
+from wpsjobs.api.wpsjob import WpsJob
+from wpsjobs.api.wpsqueue import WpsQueue
 from wpsjobs.eoxserver import config
 from wpsjobs.eoxserver.client import Cluster, ClusterError
 from wpsjobs.eoxserver.jobs import find_job

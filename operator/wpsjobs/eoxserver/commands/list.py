@@ -7,7 +7,7 @@ from typing import Any
 
 from wpsjobs.api.phases import UNFINISHED
 from wpsjobs.api.queueing import Place
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver.commands.common import Instance, age, place_of, table
 
 HELP = "list the jobs"

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from wpsjobs.api.phases import Phase
-from wpsjobs.api.resources import WpsJob
+from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver.commands.common import Instance, place_of
 from wpsjobs.eoxserver.documents import read_status
 from wpsjobs.eoxserver.places import in_words
