@@ -26,6 +26,10 @@ LABEL_TRY = f"{GROUP}/try"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "wpsjobs"
 
+ANNOTATION_PROCESS = f"{GROUP}/process"
+"""On Kubernetes Jobs and pods: the identifier of the process, which need not do as a label."""
+ANNOTATION_OWNER = f"{GROUP}/owner"
+"""On Kubernetes Jobs and pods: who owns the WpsJob, where that is known."""
 ANNOTATION_FORCE_DELETE = f"{GROUP}/force-delete"
 """On a WpsProcess: allow its deletion while it still has WpsJobs."""
 

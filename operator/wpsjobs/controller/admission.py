@@ -15,7 +15,7 @@ from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.api.wpsprocess import WpsProcess
 from wpsjobs.api.wpsqueue import Executor, Limits, WpsQueue
 from wpsjobs.controller.fanout import Turn, total_wanted
-from wpsjobs.controller.view import View, is_queued
+from wpsjobs.controller.view import Holder, View, is_queued
 
 
 @dataclass
@@ -155,18 +155,18 @@ def _admit_to_queue(
 class _Counts:
     """How many WpsJobs there are in all, for each process and for each owner."""
 
-    def __init__(self, jobs: Iterable[WpsJob]) -> None:
+    def __init__(self, holders: Iterable[Holder]) -> None:
         self.total = 0
         self.of_process: Counter[str] = Counter()
         self.of_owner: Counter[str] = Counter()
-        for job in jobs:
-            self.add(job)
+        for holder in holders:
+            self.add(holder)
 
-    def add(self, job: WpsJob) -> None:
+    def add(self, holder: Holder) -> None:
         self.total += 1
-        self.of_process[job.spec.process] += 1
-        if job.spec.owner.identity:
-            self.of_owner[job.spec.owner.identity] += 1
+        self.of_process[holder.process] += 1
+        if holder.owner:
+            self.of_owner[holder.owner] += 1
 
     def exceeded(
         self,
@@ -192,11 +192,7 @@ class _Slots:
     """The slots of a queue while verdicts are given."""
 
     def __init__(self, view: View, queue: WpsQueue) -> None:
-        held = view.held_slots(queue.metadata.name)
-        jobs = {job.metadata.name: job for job in view.of_queue(queue.metadata.name)}
-        self._counts = _Counts(jobs[name] for name, _ in held if name in jobs)
-        # A pod of a WpsJob that is deleted holds a slot, too, though whose it was is forgotten.
-        self._counts.total = len(held)
+        self._counts = _Counts(view.held_slots(queue.metadata.name).values())
         self._queue = queue
         self._processes = view.processes
 
@@ -213,7 +209,7 @@ class _Slots:
             or (most is not None and self._counts.of_process[job.spec.process] - credit >= most)
         ):
             return False
-        self._counts.add(job)
+        self._counts.add(Holder.of(job))
         return True
 
 
@@ -222,7 +218,7 @@ class _Waiting:
 
     def __init__(self, queue: WpsQueue, queued: Sequence[WpsJob]) -> None:
         self._queue = queue
-        self._counts = _Counts(queued)
+        self._counts = _Counts(Holder.of(job) for job in queued)
 
     def enter(self, job: WpsJob) -> str | None:
         """Give *job* a place; the reason in words where there is none."""
@@ -232,7 +228,7 @@ class _Waiting:
         exceeded = self._counts.exceeded(job, lambda limits: limits.max_queued, self._queue)
         if exceeded:
             return f"The queue {name!r} is full: as many are waiting as it allows ({exceeded})"
-        self._counts.add(job)
+        self._counts.add(Holder.of(job))
         return None
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from wpsjobs.api.fields import Raw
 from wpsjobs.api.metadata import Metadata
 from wpsjobs.api.names import (
+    ANNOTATION_OWNER,
+    ANNOTATION_PROCESS,
     LABEL_ATTEMPT,
     LABEL_PART,
     LABEL_QUEUE,
@@ -44,7 +46,7 @@ _Launch = tuple[str, int, int | None, int]
 
 @dataclass(frozen=True)
 class Origin:
-    """Of which WpsJob an object is, as its labels say."""
+    """Of which WpsJob an object is, as its labels and annotations say."""
 
     wpsjob: str
     uid: str
@@ -54,6 +56,8 @@ class Origin:
     """Index of the part, where it is of one."""
     tried: int = 0
     """How often that part was launched before."""
+    process: str = ""
+    owner: str | None = None
 
     @property
     def unit(self) -> Unit:
@@ -61,8 +65,9 @@ class Origin:
         return self.wpsjob, self.part
 
     @classmethod
-    def from_labels(cls, labels: Mapping[str, str]) -> Origin:
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> Origin:
         """Raises KeyError or ValueError where the labels are not those the operator sets."""
+        labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
         return cls(
             wpsjob=labels[LABEL_WPSJOB],
             uid=labels[LABEL_WPSJOB_UID],
@@ -70,6 +75,8 @@ class Origin:
             attempt=int(labels[LABEL_ATTEMPT]),
             part=int(labels[LABEL_PART]) if LABEL_PART in labels else None,
             tried=int(labels.get(LABEL_TRY, "0")),
+            process=annotations.get(ANNOTATION_PROCESS, ""),
+            owner=annotations.get(ANNOTATION_OWNER),
         )
 
 
@@ -99,7 +106,7 @@ class KubernetesJob:
         failed = conditions.get("Failed")
         return cls(
             metadata=Metadata.from_raw(raw),
-            origin=Origin.from_labels(metadata.get("labels") or {}),
+            origin=Origin.from_metadata(metadata),
             finished=end is not None,
             complete="Complete" in conditions,
             finished_at=_time(end and end.get("lastTransitionTime")),
@@ -143,7 +150,7 @@ class Pod:
         disruption = _condition(status, "DisruptionTarget")
         return cls(
             metadata=Metadata.from_raw(raw),
-            origin=Origin.from_labels(labels),
+            origin=Origin.from_metadata(metadata),
             kubernetes_job=labels.get(KUBERNETES_JOB_LABEL, ""),
             phase=phase,
             node=raw.get("spec", {}).get("nodeName"),

@@ -8,6 +8,8 @@ from typing import Any
 
 from wpsjobs.api.attempt import TERMINATION_LOG, Environment
 from wpsjobs.api.names import (
+    ANNOTATION_OWNER,
+    ANNOTATION_PROCESS,
     API_VERSION,
     LABEL_ATTEMPT,
     LABEL_MANAGED_BY,
@@ -71,6 +73,10 @@ def kubernetes_job(
     }
     if what.part is not None:
         labels |= {LABEL_PART: str(what.part), LABEL_TRY: str(what.tried)}
+    # Limits per process and owner hold for its pods even where the WpsJob is deleted.
+    annotations = {ANNOTATION_PROCESS: job.spec.process}
+    if job.spec.owner.identity is not None:
+        annotations[ANNOTATION_OWNER] = job.spec.owner.identity
     template = copy.deepcopy(dict(queue.template))
     template_metadata = dict(template.get("metadata") or {})
     return {
@@ -80,6 +86,7 @@ def kubernetes_job(
             "name": what.name,
             "namespace": job.metadata.namespace,
             "labels": labels,
+            "annotations": annotations,
             "ownerReferences": [_owner(job)],
         },
         "spec": {
@@ -92,6 +99,7 @@ def kubernetes_job(
                 "metadata": {
                     **template_metadata,
                     "labels": {**(template_metadata.get("labels") or {}), **labels},
+                    "annotations": {**(template_metadata.get("annotations") or {}), **annotations},
                 },
                 "spec": _pod_spec(
                     dict(template.get("spec") or {}), what, queue, process, service_account

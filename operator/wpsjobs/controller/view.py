@@ -12,7 +12,20 @@ from wpsjobs.api.policy import Policy
 from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.api.wpsprocess import WpsProcess
 from wpsjobs.api.wpsqueue import WpsQueue
-from wpsjobs.controller.children import Attempt, Children, Unit
+from wpsjobs.controller.children import Attempt, Children, Origin, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose a slot or a place in the queue is, as the limits per process and owner count it."""
+
+    process: str
+    owner: str | None
+
+    @classmethod
+    def of(cls, job: WpsJob) -> Holder:
+        """As *job* holds one."""
+        return cls(job.spec.process, job.spec.owner.identity)
 
 
 @dataclass(frozen=True)
@@ -58,19 +71,24 @@ class View:
     @cached_property
     def able_to_run(self) -> Mapping[str, str]:
         """The queue of each WpsJob, by name, of which a pod runs or may still be made."""
-        return {name: queue for (name, _), queue in self._units_able_to_run.items()}
+        return {name: origin.queue for (name, _), origin in self._units_able_to_run.items()}
 
     @cached_property
-    def _units_able_to_run(self) -> Mapping[Unit, str]:
-        return {origin.unit: origin.queue for origin in self.children.able_to_run()}
+    def _units_able_to_run(self) -> Mapping[Unit, Origin]:
+        return {origin.unit: origin for origin in self.children.able_to_run()}
 
-    def held_slots(self, queue: str) -> set[Unit]:
+    def held_slots(self, queue: str) -> Mapping[Unit, Holder]:
         """What holds a slot of *queue* each: WpsJobs and parts of them (invariant 2).
 
         By the status, or by a pod that can run, be it of a WpsJob that is deleted.
         """
-        held = {unit for job in self.of_queue(queue) for unit in units(job)}
-        held |= {unit for unit, of_queue in self._units_able_to_run.items() if of_queue == queue}
+        held = {
+            unit: Holder(origin.process, origin.owner)
+            for unit, origin in self._units_able_to_run.items()
+            if origin.queue == queue
+        }
+        for job in self.of_queue(queue):
+            held |= dict.fromkeys(units(job), Holder.of(job))
         return held
 
     def of_queue(self, queue: str) -> Sequence[WpsJob]:

@@ -101,6 +101,10 @@ class Server:
     sequences: dict[int, str] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     """UIDs of the WpsJobs that the operator tried to patch in this pass."""
+    created: dict[str, WpsJob] = field(default_factory=dict)
+    """By UID: all WpsJobs that there ever were."""
+    through: set[str] = field(default_factory=set)
+    """UIDs of the Kubernetes Jobs whose one pod has ended."""
 
     # -- what any client may do ----------------------------------------------------------------
 
@@ -118,7 +122,10 @@ class Server:
             "creationTimestamp": format_time(self.clock.now()),
             "generation": 1,
         }
-        return self._store(kind, made, "ADDED")
+        stored = self._store(kind, made, "ADDED")
+        if kind is Kind.WPSJOB:
+            self.created[stored["metadata"]["uid"]] = WpsJob.from_raw(stored)
+        return stored
 
     def get(self, kind: Kind, name: str, uid: str | None = None) -> Raw:
         raw = self.objects[kind].get(name)
@@ -196,7 +203,10 @@ class Server:
                 able[labels[LABEL_WPSJOB_UID], part] = (labels[LABEL_WPSJOB], part)
         for name, raw in self.objects[Kind.KUBERNETES_JOB].items():
             labels = raw["metadata"]["labels"]
-            if name not in with_pods and not raw.get("status", {}).get("conditions"):
+            is_over = raw["metadata"]["uid"] in self.through or raw.get("status", {}).get(
+                "conditions"
+            )
+            if name not in with_pods and not is_over:
                 part = _part(labels)
                 able[labels[LABEL_WPSJOB_UID], part] = (labels[LABEL_WPSJOB], part)
         return able
@@ -208,14 +218,15 @@ class Server:
     def queue(self) -> Raw:
         return self.objects[Kind.WPSQUEUE]["default"]["spec"]
 
-    def held(self, instead: WpsJob | None = None) -> set[Unit]:
-        """What holds a slot; with *instead*, as if that WpsJob had this status."""
+    def held(self, instead: WpsJob | None = None) -> dict[Unit, WpsJob]:
+        """What holds a slot, of which WpsJob; with *instead*, as if that one had this status."""
         jobs = self.wpsjobs()
         if instead is not None:
             jobs = [job for job in jobs if job.metadata.uid != instead.metadata.uid] + [instead]
-        return {unit for job in jobs for unit in units(job)} | set(
-            self.units_able_to_run().values()
-        )
+        able = self.units_able_to_run().items()
+        return {unit: self.created[uid] for (uid, _), unit in able} | {
+            unit: job for job in jobs for unit in units(job)
+        }
 
     def _judge_status(self, before: WpsJob, after: WpsJob) -> None:
         name = before.metadata.name
@@ -267,7 +278,7 @@ class Server:
         if self.queue().get("executor") == "Consumers":
             return
         name, held = before.metadata.name, self.held(after)
-        taken = held - self.held(before)
+        taken = held.keys() - self.held(before).keys()
         if not taken:
             return
         most: list[tuple[str, int | None, Callable[[WpsJob], bool]]] = [
@@ -275,11 +286,10 @@ class Server:
         ]
         for kind, is_kin in self._kin(before).items():
             most.append((kind, (self.queue().get(kind) or {}).get("parallelism"), is_kin))
-        jobs = {job.metadata.name: job for job in self.wpsjobs()}
         for what, limit, is_kin in most:
-            mine = {unit for unit in held if unit[0] not in jobs or is_kin(jobs[unit[0]])}
+            mine = {unit for unit, holder in held.items() if is_kin(holder)}
             if limit is not None and len(mine) > limit:
-                raise ViolationError(f"{name} takes {taken} though {what} is {limit}: {held}")
+                raise ViolationError(f"{name} takes {taken} though {what} is {limit}: {mine}")
         alone = before.spec.part_parallelism
         if alone is not None and len({unit for unit in held if unit[0] == name}) > alone:
             raise ViolationError(f"{name} takes {taken}: more than its own {alone}")
@@ -324,10 +334,8 @@ class Server:
         return bool(fresh) and len(parts.running) < most and job.status.phase != Phase.PAUSED
 
     def _judge_admission(self, job: WpsJob) -> None:
-        name, held = job.metadata.name, self.held() - {(job.metadata.name, None)}
-        holders = [
-            other for other in self.wpsjobs() for unit in held if unit[0] == other.metadata.name
-        ]
+        name = job.metadata.name
+        holders = [holder for unit, holder in self.held().items() if unit != (name, None)]
         able = set(self.able_to_run().values())
         if name in able:
             raise ViolationError(f"{name} is admitted while an old pod of it can run")
@@ -418,6 +426,9 @@ class Server:
             part = _part(labels)
             if code == 0 and part is not None:
                 self.done.add((labels[LABEL_WPSJOB_UID], labels[LABEL_ATTEMPT], part))
+            self.through.add(
+                self.objects[Kind.KUBERNETES_JOB][labels[KUBERNETES_JOB_LABEL]]["metadata"]["uid"]
+            )
             self._tell_pod(name, phase, {"terminated": {"exitCode": code, **times}})
         elif what == "conclude":
             self._conclude(name)

@@ -15,6 +15,8 @@ from tests.unit.controller.objects import (
     pod,
     process,
     queue,
+    raw_kubernetes_job,
+    raw_pod,
     scheduled,
     started,
     view,
@@ -22,6 +24,9 @@ from tests.unit.controller.objects import (
 )
 from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller.admission import Verdicts, judge
+from wpsjobs.controller.children import KubernetesJob, Pod
+from wpsjobs.controller.manifests import Assignment
+from wpsjobs.controller.manifests import kubernetes_job as manifest
 from wpsjobs.controller.view import View, is_admitted, is_queued
 
 
@@ -111,6 +116,34 @@ def test_a_slot_is_free_again_when_the_pod_of_a_deleted_wpsjob_has_ended() -> No
         children=[kubernetes_job("gone", end="Failed"), pod("gone", phase="Failed", exit_code=1)],
     )
     assert names(verdicts(a_view).admitted) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "behind"),
+    [
+        ({"perProcess": {"parallelism": 1}}, {"owner": {"user": "bob"}}),
+        ({"perOwner": {"parallelism": 1}}, {"process": "Other", "owner": {"user": "ada"}}),
+    ],
+    ids=["process", "owner"],
+)
+def test_the_pod_of_a_deleted_wpsjob_counts_to_the_limit_of_its(limits: Any, behind: Any) -> None:
+    """Else who deletes a WpsJob and makes another one would have two pods for a while."""
+    job = wpsjob("gone", spec={"owner": {"user": "ada"}})
+    made = manifest(Assignment(job, 1), queue(), process(), "worker")
+    annotations = made["spec"]["template"]["metadata"]["annotations"]
+    assert made["metadata"]["annotations"] == annotations
+    free = accepted("free", 2, process="Other", owner={"user": "bob"})
+    raws = raw_kubernetes_job("gone"), raw_pod("gone", phase="Running")
+    for kind, raw in zip((KubernetesJob, Pod), raws, strict=True):
+        raw["metadata"]["annotations"] = annotations
+        a_view = view(
+            accepted("behind", 1, **behind),
+            free,
+            queues=[queue(parallelism=5, **limits)],
+            processes=[process(), process("Other")],
+            children=[kind.from_raw(raw)],
+        )
+        assert names(verdicts(a_view).admitted) == ["free"]
 
 
 def test_slots_of_another_queue_do_not_count() -> None:

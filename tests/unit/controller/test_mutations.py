@@ -22,14 +22,30 @@ from wpsjobs.controller.actions import Launch, PatchStatus
 from wpsjobs.controller.apply import Applier
 from wpsjobs.controller.children import Attempt, Unit
 from wpsjobs.controller.transitions import Transition, transit
-from wpsjobs.controller.view import View
+from wpsjobs.controller.view import Holder, View
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
 def slots_by_pods_alone(patch: pytest.MonkeyPatch) -> None:
-    def held_slots(self: View, queue: str) -> set[Unit]:
-        return {unit for unit, of_queue in self._units_able_to_run.items() if of_queue == queue}
+    def held_slots(self: View, queue: str) -> dict[Unit, Holder]:
+        return {
+            unit: Holder(origin.process, origin.owner)
+            for unit, origin in self._units_able_to_run.items()
+            if origin.queue == queue
+        }
+
+    patch.setattr(View, "held_slots", held_slots)
+
+
+def whose_pods_of_deleted_wpsjobs_are_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    original = View.held_slots
+
+    def held_slots(self: View, queue: str) -> dict[Unit, Holder]:
+        there = {job.metadata.name for job in self.of_queue(queue)}
+        nobody = Holder("", None)
+        held = original(self, queue).items()
+        return {unit: holder if unit[0] in there else nobody for unit, holder in held}
 
     patch.setattr(View, "held_slots", held_slots)
 
@@ -152,8 +168,8 @@ def parts_that_ended_are_launched_again(patch: pytest.MonkeyPatch) -> None:
 def slots_of_parts_are_not_counted(patch: pytest.MonkeyPatch) -> None:
     original = View.held_slots
 
-    def held_slots(self: View, queue: str) -> set[Unit]:
-        return {(name, None) for name, _ in original(self, queue)}
+    def held_slots(self: View, queue: str) -> dict[Unit, Holder]:
+        return {(name, None): holder for (name, _), holder in original(self, queue).items()}
 
     patch.setattr(View, "held_slots", held_slots)
 
@@ -172,7 +188,7 @@ def other_parts_are_not_waited_for(patch: pytest.MonkeyPatch) -> None:
 
     def attend(view: View, found: Any, index: int, attempt: Attempt, ending: bool, *_: Any) -> None:
         if ending:
-            original(view, found, index, attempt, ending, NOW)
+            original(view, found, index, attempt, ending)
 
     patch.setattr(fanout, "_attend", attend)
 
@@ -181,6 +197,7 @@ def other_parts_are_not_waited_for(patch: pytest.MonkeyPatch) -> None:
 # and then), and old news taken for new, from which the preconditions of all patches save us.
 CAUGHT: list[Mutation] = [
     slots_by_pods_alone,
+    whose_pods_of_deleted_wpsjobs_are_is_forgotten,
     one_slot_too_many,
     one_place_too_many,
     last_in_first_out,
