@@ -11,7 +11,7 @@ import json
 import re
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -113,7 +113,7 @@ class Api:
 
     async def watch(
         self, plural: str, version: str, selector: str = "", seconds: float = WATCH_SECONDS
-    ) -> AsyncIterator[tuple[str, Raw]]:
+    ) -> AsyncGenerator[tuple[str, Raw], None]:
         """Changes after *version* of what the field *selector* chooses, as (type, object)."""
         assert self._session is not None
         query = {

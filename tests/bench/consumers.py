@@ -13,9 +13,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
+from tests.bench.api import Api, Raw
 from tests.bench.figures import Figure
 from tests.bench.stand import Stand
 from tests.cluster.progress import say
@@ -42,18 +43,19 @@ async def measure(stand: Stand) -> list[Figure]:
     stand.space.custom("wpsqueues", QUEUE, executor="Consumers", maxQueued=2 * TASKS)
     with stand.operator() as operator:
         operator.wait_ready()
-        return await asyncio.to_thread(_measure, stand, operator)
+        async with stand.api() as api:
+            return await _measure(stand, operator, api)
 
 
-def _measure(stand: Stand, operator: Operator) -> list[Figure]:
+async def _measure(stand: Stand, operator: Operator, api: Api) -> list[Figure]:
     figures = []
     with tracked(stand.space, stand.folder, QUEUE) as tasks:
         tracker.registerTaskType(KIND, "wpsjobs.tracker.dummyHandler")
         for what, command in COMMANDS.items():
             with _consumers(tasks, stand.folder, command):
-                _drained(tasks, f"{what}: warm-up", WARM_UP)
+                await _drained(api, f"{what}: warm-up", WARM_UP)
                 used = operator.processor_seconds()
-                rate = _drained(tasks, what, TASKS)
+                rate = await _drained(api, what, TASKS)
                 used = 1000 * (operator.processor_seconds() - used) / TASKS
             note = f"{TASKS} tasks; the operator took {used:.1f} ms of a processor for each"
             figures.append(Figure(f"tasks drained by {what}", rate, "/s", least=LEAST, note=note))
@@ -83,25 +85,31 @@ def _consumers(tasks: Tracked, folder: Path, command: list[str]) -> Iterator[Non
         process.wait()
 
 
-def _drained(tasks: Tracked, what: str, count: int) -> float:
+async def _drained(api: Api, what: str, count: int) -> float:
     """Tasks a second, from the first claim to the last end, as the operator has them."""
-    space = tasks.space
-    space.patch("wpsqueues", QUEUE, {"spec": {"suspend": True}})
-    with ThreadPoolExecutor(4) as pool:
-        numbers = list(
-            pool.map(lambda n: tracker.enqueueTask(KIND, f"{what} {n}", None), range(count))
-        )
-    space.patch("wpsqueues", QUEUE, {"spec": {"suspend": False}})
-
-    def ended() -> bool:
-        return len(space.items("wpsjobs", "?fieldSelector=status.phase=Succeeded")) == len(numbers)
-
-    space.wait(ended, f"the end of {count} tasks", PATIENCE)
-    found = [item["status"] for item in space.items("wpsjobs")]
-    for item in space.items("wpsjobs"):
-        space.delete("wpsjobs", item["metadata"]["name"])
-    first = min(parse_time(one["scheduledAt"]) for one in found)
-    last = max(parse_time(one["finishedAt"]) for one in found)
+    await api.patch("wpsqueues", QUEUE, {"spec": {"suspend": True}})
+    await asyncio.to_thread(_enqueue, what, count)
+    version = await api.version("wpsjobs")
+    await api.patch("wpsqueues", QUEUE, {"spec": {"suspend": False}})
+    found: dict[str, Raw] = {}
+    async with asyncio.timeout(PATIENCE):
+        # Told of each once: to list them again and again would keep a processor busy.
+        ends = api.watch("wpsjobs", version, "status.phase=Succeeded", PATIENCE)
+        async with aclosing(ends):
+            async for _, raw in ends:
+                found[raw["metadata"]["name"]] = raw["status"]
+                if len(found) == count:
+                    break
+    for name in found:
+        await api.delete("wpsjobs", name)
+    first = min(parse_time(one["scheduledAt"]) for one in found.values())
+    last = max(parse_time(one["finishedAt"]) for one in found.values())
     rate = count / (last - first).total_seconds()
     say(f"  consumers: {what}: {rate:.1f}/s")
     return rate
+
+
+def _enqueue(what: str, count: int) -> None:
+    names = [f"{what} {number}" for number in range(count)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: tracker.enqueueTask(KIND, name, None), names))
