@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import Phase as Stage
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, rule
 
 from tests.unit.controller.consumers import (
     TIMEOUT,
@@ -20,6 +19,7 @@ from tests.unit.controller.consumers import (
     simulation_with_consumers,
     without_waiting,
 )
+from tests.unit.controller.mutation import Mutation, is_noticed
 from tests.unit.controller.simulation import Simulation
 from tests.unit.controller.test_simulation import Storm, phases
 from wpsjobs.api.phases import FINISHED, ClaimState, Phase
@@ -305,9 +305,6 @@ TestConsumersStorm = ConsumersStorm.TestCase
 TestConsumersStorm.settings = settings(max_examples=80, stateful_step_count=50)
 
 
-Mutation = Callable[[pytest.MonkeyPatch], None]
-
-
 def claims_without_precondition(patch: pytest.MonkeyPatch) -> None:
     original = claims.take
 
@@ -380,15 +377,4 @@ def test_the_storm_notices_a_broken_rule(
     mutation: Mutation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutation(monkeypatch)
-    quick = settings(
-        max_examples=1000,
-        stateful_step_count=50,
-        phases=[Stage.generate],
-        deadline=None,
-        database=None,
-        derandomize=True,
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-    )
-    with pytest.raises((AssertionError, ExceptionGroup)):
-        run_state_machine_as_test(ConsumersStorm, settings=quick)
+    is_noticed(ConsumersStorm)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from tests.unit.controller import simulation
+from tests.unit.controller.mutation import Mutation, is_noticed
 from tests.unit.controller.objects import NOW
 from tests.unit.controller.test_simulation import Storm
 from wpsjobs.api.metadata import Metadata
@@ -23,8 +22,6 @@ from wpsjobs.controller.apply import Applier
 from wpsjobs.controller.children import Attempt, Unit
 from wpsjobs.controller.transitions import Transition, transit
 from wpsjobs.controller.view import Holder, View
-
-Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
 def slots_by_pods_alone(patch: pytest.MonkeyPatch) -> None:
@@ -227,15 +224,4 @@ def test_the_storm_notices_a_broken_rule(
     mutation: Mutation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutation(monkeypatch)
-    quick = settings(
-        max_examples=1000,
-        stateful_step_count=50,
-        phases=[Phase.generate],
-        deadline=None,
-        database=None,
-        derandomize=True,
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-    )
-    with pytest.raises((AssertionError, ExceptionGroup)):
-        run_state_machine_as_test(Storm, settings=quick)
+    is_noticed(Storm)
