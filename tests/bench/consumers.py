@@ -26,12 +26,14 @@ from tests.integration.operator_process import Operator
 from tests.integration.tracked import Tracked, tracked
 from wpsjobs import tracker
 from wpsjobs.api.times import parse_time
+from wpsjobs.tracker.claims_queue import QUEUE_SECONDS
 
 CONSUMERS, WARM_UP, TASKS = 8, 40, 400
 LEAST = 20.0
 """Tasks a second."""
 QUEUE, KIND = "pull", "Nothing"
-PATIENCE = 180.0
+PATIENCE = 120.0
+SUCCEEDED = "status.phase=Succeeded"
 COMMANDS = {
     "the ready daemon, of 8 processes": ["wpsjobs.tracker.consumer", f"--processes={CONSUMERS}"],
     "8 loops of dequeueTask": ["tests.faults.consuming", str(CONSUMERS)],
@@ -88,18 +90,21 @@ def _consumers(tasks: Tracked, folder: Path, command: list[str]) -> Iterator[Non
 async def _drained(api: Api, what: str, count: int) -> float:
     """Tasks a second, from the first claim to the last end, as the operator has them."""
     await api.patch("wpsqueues", QUEUE, {"spec": {"suspend": True}})
-    await asyncio.to_thread(_enqueue, what, count)
+    await asyncio.sleep(2 * QUEUE_SECONDS)  # for so long, consumers may take it for not held
     version = await api.version("wpsjobs")
+    await asyncio.to_thread(_enqueue, what, count)
     await api.patch("wpsqueues", QUEUE, {"spec": {"suspend": False}})
     found: dict[str, Raw] = {}
-    async with asyncio.timeout(PATIENCE):
-        # Told of each once: to list them again and again would keep a processor busy.
-        ends = api.watch("wpsjobs", version, "status.phase=Succeeded", PATIENCE)
-        async with aclosing(ends):
-            async for _, raw in ends:
-                found[raw["metadata"]["name"]] = raw["status"]
-                if len(found) == count:
-                    break
+    # Told of each once: to list them again and again would keep a processor busy.
+    async with aclosing(api.watch("wpsjobs", version, SUCCEEDED, PATIENCE)) as ends:
+        async for _, raw in ends:
+            found[raw["metadata"]["name"]] = raw["status"]
+            if len(found) == count:
+                break
+        else:
+            left = await api.get(api.path("wpsjobs"), fieldSelector="status.phase!=Succeeded")
+            words = [f"{one['metadata']['name']}: {one.get('status')}" for one in left["items"]]
+            raise AssertionError(f"not done within {PATIENCE:.0f} s: {words}")
     for name in found:
         await api.delete("wpsjobs", name)
     first = min(parse_time(one["scheduledAt"]) for one in found.values())
