@@ -81,7 +81,9 @@ bench: install ## Measure, on simulated nodes, against the limits of docs/benchm
 	$(BIN)/python -m tests.bench
 
 .PHONY: soak
-soak: install ## The long forms of what `make test` does in minutes: an hour of steady load
+soak: install ## The long forms of what `make test` does in minutes: storms at random, an hour of steady load
+	WPSJOBS_SOAK=20 $(BIN)/pytest -q --timeout 3600 tests/unit/controller/test_simulation.py::TestStorm \
+		tests/unit/controller/test_consumers.py::TestConsumersStorm
 	$(BIN)/python -m tests.bench steady --seconds 3600
 
 # Four at once: the steady load takes five minutes of the clock and little else, and what is installed waits

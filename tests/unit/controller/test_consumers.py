@@ -21,7 +21,7 @@ from tests.unit.controller.consumers import (
 )
 from tests.unit.controller.mutation import Mutation, is_noticed
 from tests.unit.controller.simulation import Simulation
-from tests.unit.controller.test_simulation import Storm, phases
+from tests.unit.controller.test_simulation import SOAK, Storm, phases
 from wpsjobs.api.phases import FINISHED, ClaimState, Phase
 from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.api.wpsqueue import Executor
@@ -302,7 +302,7 @@ class ConsumersStorm(Storm):
 
 
 TestConsumersStorm = ConsumersStorm.TestCase
-TestConsumersStorm.settings = settings(max_examples=80, stateful_step_count=50)
+TestConsumersStorm.settings = settings(max_examples=80 * SOAK, stateful_step_count=50)
 
 
 def claims_without_precondition(patch: pytest.MonkeyPatch) -> None:

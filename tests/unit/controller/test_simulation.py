@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -148,6 +149,10 @@ def test_a_late_admission_of_a_stopped_leader_conflicts(simulation: Simulation) 
     while simulation.late:
         simulation.arrive_late(0)
     assert phases(simulation) == {"a": "Scheduled", "b": "Accepted", "c": "Accepted"}
+
+
+SOAK = int(os.environ.get("WPSJOBS_SOAK", "1"))
+"""How many times longer than in `make test` a storm lasts, with other examples each time."""
 
 
 class Storm(RuleBasedStateMachine):
@@ -311,7 +316,7 @@ class Storm(RuleBasedStateMachine):
 
 
 TestStorm = Storm.TestCase
-TestStorm.settings = settings(max_examples=200, stateful_step_count=50)
+TestStorm.settings = settings(max_examples=200 * SOAK, stateful_step_count=50)
 
 
 def test_a_wpsjob_that_is_left_alone_is_logged_once_for_each_version(
