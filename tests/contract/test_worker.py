@@ -358,8 +358,13 @@ def test_a_superseded_attempt_never_makes_its_response_final(
     assert "ProcessSucceeded" not in wps.document(name)
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [Refusal(503, "away"), Refusal(403, "no rights are known yet")],
+    ids=["away", "has just begun"],
+)
 def test_finalising_outlasts_an_api_server_that_is_away(
-    wps: Wps, api: FakeApi, start_worker: StartWorker
+    wps: Wps, api: FakeApi, start_worker: StartWorker, refusal: Refusal
 ) -> None:
     wps.get("Sleep", seconds="0.2")
     name = name_of(api)
@@ -369,7 +374,9 @@ def test_finalising_outlasts_an_api_server_that_is_away(
         nonlocal failures
         if method == "PATCH" and failures:
             failures -= 1
-            return Refusal(503, "away")
+            return refusal
+        if method == "GET" and 0 < failures < 4 and refusal.status == 403:
+            return refusal  # nor does it tell whether the attempt is the current one
         return None
 
     api.refuse = refuse

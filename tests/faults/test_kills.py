@@ -65,7 +65,7 @@ def test_an_operator_killed_at_each_write_loses_and_doubles_nothing(
         with Operator(product.space.name, tmp_path, WPSJOBS_IDENTITY="the-pod"):
             for name in jobs:
                 status = product.wait_phase(name, "Succeeded")
-                assert (status["attempt"], status["restarts"]) == (1, 0)
+                assert (status["attempt"], status["restarts"]) == (1, 0), status
                 assert product.document(name) == "ProcessSucceeded"
                 assert product.begun(name) == [1]
             ledger = watcher.check(only=[queue])
@@ -120,7 +120,7 @@ def test_jobs_go_on_and_end_once_though_the_kubelet_is_killed(product: Product) 
         bring_up()
         for name in (long, short, next_one):
             status = product.wait_phase(name, "Succeeded")
-            assert (status["attempt"], status["restarts"]) == (1, 0)
+            assert (status["attempt"], status["restarts"]) == (1, 0), status
             assert product.begun(name) == [1]
         watcher.check(only=[queue])
 
@@ -183,7 +183,7 @@ def test_no_job_is_lost_while_the_api_server_is_killed_amidst_creations_and_dele
         assert not traffic.is_alive()
         for name in sorted(set(traffic.made) - set(traffic.deleted)):
             status = patiently(partial(product.wait_phase, name, "Succeeded"))
-            assert (status["attempt"], status["restarts"]) == (1, 0)
+            assert (status["attempt"], status["restarts"]) == (1, 0), status
             assert product.document(name) == "ProcessSucceeded"
         ledger = watcher.check(only=[queue], deleted=traffic.deleted)
     assert ledger.most_held[queue] <= 2

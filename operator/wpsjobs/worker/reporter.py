@@ -24,6 +24,8 @@ MIN_INTERVAL = 0.5
 """Seconds between two patches."""
 MAX_BACKOFF = 15.0
 """Seconds between two tries while the API server does not take a patch."""
+FORBIDDEN_SECONDS = 30.0
+"""An API server that has just begun knows no rights yet; for as long, a refusal may be its."""
 MAX_MESSAGE_BYTES = 1024
 
 
@@ -107,15 +109,12 @@ class Reporter(threading.Thread):
             )
 
     def _send(self, progress: Progress) -> None:
-        backoff = MIN_INTERVAL
+        backoff, forbidden_since = MIN_INTERVAL, None
         while not (self._disabled and not progress.finalising):
             try:
                 self._patch(progress)
             except NotFoundError:
                 self._on_refused("the WpsJob does not exist any more", True)
-                return
-            except ForbiddenError as error:
-                self._refuse(progress, error)
                 return
             except InvalidError as error:
                 logger.warning("progress is not reported: %s", error)
@@ -123,6 +122,10 @@ class Reporter(threading.Thread):
                     self._on_refused(str(error), False)
                 return
             except (ApiError, OSError) as error:
+                if isinstance(error, ForbiddenError):
+                    forbidden_since = forbidden_since or time.monotonic()
+                    if self._gives_up(progress, error, forbidden_since):
+                        return
                 logger.warning("progress is not reported yet: %s", error)
                 if self._closing:
                     return
@@ -153,17 +156,28 @@ class Reporter(threading.Thread):
             },
         )
 
-    def _refuse(self, progress: Progress, error: ForbiddenError) -> None:
-        """Tell an attempt that is over (fenced by the admission policy) from a missing right."""
-        try:
-            job = self._api.get_job(self._target.namespace, self._target.name)
-            superseded = job.get("status", {}).get("jobName") != self._target.kubernetes_job
-        except NotFoundError:
-            superseded = True
-        except (ApiError, OSError):
-            superseded = False
+    def _gives_up(self, progress: Progress, error: ForbiddenError, since: float) -> bool:
+        """Whether there is no use in another try at what was refused *since* then.
+
+        There is none for an attempt that is over (fenced by the admission policy), nor in the end
+        for one that lacks the right.
+        """
+        superseded = self._is_superseded()
+        if not superseded and time.monotonic() - since < FORBIDDEN_SECONDS:
+            return False
         if superseded or progress.finalising:
             self._on_refused(str(error), superseded)
         else:
             logger.warning("progress is not reported any more: %s", error)
             self._disabled = True
+        return True
+
+    def _is_superseded(self) -> bool:
+        """Whether the WpsJob has another attempt by now, as far as the API server tells."""
+        try:
+            job = self._api.get_job(self._target.namespace, self._target.name)
+        except NotFoundError:
+            return True
+        except (ApiError, OSError):
+            return False
+        return bool(job.get("status", {}).get("jobName") != self._target.kubernetes_job)
