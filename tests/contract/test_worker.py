@@ -360,8 +360,12 @@ def test_a_superseded_attempt_never_makes_its_response_final(
 
 @pytest.mark.parametrize(
     "refusal",
-    [Refusal(503, "away"), Refusal(403, "no rights are known yet")],
-    ids=["away", "has just begun"],
+    [
+        Refusal(503, "away"),
+        Refusal(403, "no rights are known yet"),
+        Refusal(422, "the policy cannot be evaluated yet"),
+    ],
+    ids=["away", "without rights", "without policies"],
 )
 def test_finalising_outlasts_an_api_server_that_is_away(
     wps: Wps, api: FakeApi, start_worker: StartWorker, refusal: Refusal

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,14 +118,28 @@ def test_of_200_tasks_each_ends_once_whatever_is_killed(space: Space, tmp_path: 
         watcher.check()
 
     status = {item["metadata"]["name"]: item["status"] for item in space.items("wpsjobs")}
+    with_the_daemon = 0
     for name, plan in planned.items():
         found = status[task_name("Work", name)]
-        expected = "Failed" if len(plan) > LIMIT else "Succeeded"
-        restarts = min(LIMIT, len(plan))
-        words = f"{name}: {plan}, {found['message']}"
-        assert (found["phase"], found.get("restarts", 0)) == (expected, restarts), words
-        assert len(list((tmp_path / name).glob("end-*"))) == (expected == "Succeeded"), words
-    assert Counter(one["phase"] for one in status.values())["Failed"] == 3
+        words = f"{name}: {plan}, {found['attempts']}"
+        killed, unplanned = _killed(found), _killed(found) - len(plan[: LIMIT + 1])
+        if unplanned:  # another process of the daemon had it when that was killed
+            assert unplanned == 1, words
+            assert any("/daemon-0-" in one["consumer"] for one in found["attempts"]), words
+            with_the_daemon += 1
+        expected = "Failed" if killed > LIMIT else "Succeeded"
+        assert (found["phase"], found.get("restarts", 0)) == (expected, min(LIMIT, killed)), words
+        ends = len(list((tmp_path / name).glob("end-*")))
+        # One that dies with the daemon may have come to its end, and not have said so.
+        assert ends - (expected == "Succeeded") in range(unplanned + 1), words
+    assert with_the_daemon <= PROCESSES - 1
+    failed = Counter(one["phase"] for one in status.values())["Failed"]
+    assert failed in range(3, 3 + with_the_daemon + 1)
+
+
+def _killed(status: dict[str, Any]) -> int:
+    """How many attempts of a task have ended by a kill: heartbeats ceased, or the time-out came."""
+    return sum(one["reason"] in ("Crash", "Timeout") for one in status["attempts"])
 
 
 def _ended(space: Space) -> int:

@@ -27,6 +27,7 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -153,7 +154,10 @@ def _say(
     is_said: Callable[[Claim], bool],
     patience: float,
 ) -> Raw:
-    """Carry out *operations* on the claim of *job*, whatever else changes of the WpsJob."""
+    """Carry out *operations* on the claim of *job*, whatever else changes of the WpsJob.
+
+    A refusal is tried again, too: an API server that has just begun knows no rights yet.
+    """
     deadline, pause, unanswered = time.monotonic() + patience, _FIRST_PAUSE, False
     _raise_if_ended(job)
     known = job
@@ -166,15 +170,18 @@ def _say(
         except NotFoundError:
             raise _lost(job, "it was deleted") from None
         except (ConflictError, InvalidError, ForbiddenError) as error:
-            now = _holding(cluster, job)
-            if unanswered and is_said(_claim(now)):
-                return now  # what was not answered had been done
-            _raise_if_ended(now)
-            if now["metadata"]["resourceVersion"] == known["metadata"]["resourceVersion"]:
-                raise  # it will not help to say it again
-            known, failure = now, error
-            if time.monotonic() < deadline:
-                continue  # what was known was old
+            failure = error
+            with suppress(ForbiddenError):  # by an API server that has just begun
+                now = _holding(cluster, job)
+                if unanswered and is_said(_claim(now)):
+                    return now  # what was not answered had been done
+                _raise_if_ended(now)
+                is_news = now["metadata"]["resourceVersion"] != known["metadata"]["resourceVersion"]
+                if not is_news and not isinstance(error, ForbiddenError):
+                    raise  # it will not help to say it again
+                known = now
+                if is_news and time.monotonic() < deadline:
+                    continue  # what was known was old
         except (UnreachableError, OverloadedError) as error:
             unanswered, failure = unanswered or isinstance(error, UnreachableError), error
         if time.monotonic() + pause > deadline:

@@ -24,8 +24,11 @@ MIN_INTERVAL = 0.5
 """Seconds between two patches."""
 MAX_BACKOFF = 15.0
 """Seconds between two tries while the API server does not take a patch."""
-FORBIDDEN_SECONDS = 30.0
-"""An API server that has just begun knows no rights yet; for as long, a refusal may be its."""
+REFUSED_SECONDS = 30.0
+"""For as long, a refusal may be that of an API server that has just begun.
+
+It knows no rights yet (403), and cannot apply the admission policy (422, by its failurePolicy).
+"""
 MAX_MESSAGE_BYTES = 1024
 
 
@@ -109,22 +112,17 @@ class Reporter(threading.Thread):
             )
 
     def _send(self, progress: Progress) -> None:
-        backoff, forbidden_since = MIN_INTERVAL, None
+        backoff, refused_since = MIN_INTERVAL, None
         while not (self._disabled and not progress.finalising):
             try:
                 self._patch(progress)
             except NotFoundError:
                 self._on_refused("the WpsJob does not exist any more", True)
                 return
-            except InvalidError as error:
-                logger.warning("progress is not reported: %s", error)
-                if progress.finalising:
-                    self._on_refused(str(error), False)
-                return
             except (ApiError, OSError) as error:
-                if isinstance(error, ForbiddenError):
-                    forbidden_since = forbidden_since or time.monotonic()
-                    if self._gives_up(progress, error, forbidden_since):
+                if isinstance(error, ForbiddenError | InvalidError):
+                    refused_since = refused_since or time.monotonic()
+                    if self._gives_up(progress, error, refused_since):
                         return
                 logger.warning("progress is not reported yet: %s", error)
                 if self._closing:
@@ -156,14 +154,14 @@ class Reporter(threading.Thread):
             },
         )
 
-    def _gives_up(self, progress: Progress, error: ForbiddenError, since: float) -> bool:
+    def _gives_up(self, progress: Progress, error: ApiError, since: float) -> bool:
         """Whether there is no use in another try at what was refused *since* then.
 
         There is none for an attempt that is over (fenced by the admission policy), nor in the end
         for one that lacks the right.
         """
         superseded = self._is_superseded()
-        if not superseded and time.monotonic() - since < FORBIDDEN_SECONDS:
+        if not superseded and time.monotonic() - since < REFUSED_SECONDS:
             return False
         if superseded or progress.finalising:
             self._on_refused(str(error), superseded)

@@ -115,7 +115,7 @@ class ConsumerClient:
     def __init__(self, server: ConsumersServer, name: str) -> None:
         self._server, self._name = server, name
         self.fault = ""
-        """Of the next write: "lost" or "late", as in the operator's client."""
+        """Of the next write: "lost" or "late", as in the operator's client, or "forbidden"."""
 
     def get_job(self, name: str) -> Raw:
         try:
@@ -139,6 +139,8 @@ class ConsumerClient:
 
     def _write(self, before: Raw, after: Raw) -> Raw:
         fault, self.fault = self.fault, ""
+        if fault == "forbidden":
+            raise client.ForbiddenError("the API server has just begun and knows no rights yet")
         if fault == "lost":
             raise client.UnreachableError("no answer, and not done", sent=True)
         done = self._server.write_claim(self._name, before, after)

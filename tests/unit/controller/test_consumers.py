@@ -256,7 +256,7 @@ class ConsumersStorm(Storm):
     @rule(
         number=st.integers(0, 2),
         state=st.sampled_from([*ClaimState, ClaimState.SUCCEEDED, ClaimState.RUNNING]),
-        fault=st.sampled_from(["", "", "", "lost", "late"]),
+        fault=st.sampled_from(["", "", "", "lost", "late", "forbidden"]),
     )
     def report(self, number: int, state: ClaimState, fault: str) -> None:
         consumer = self.consumers[number]
