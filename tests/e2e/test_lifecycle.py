@@ -142,12 +142,13 @@ def test_deleting_a_running_job_ends_its_pod_and_frees_its_slot(
     execution = client.execute("Sleep", {"seconds": "300"})
     name = job_id(execution)
     _until_phase(client, name, "Started")
-    kubectl("delete", "wpsjob", name, "-n", release.namespace)
-    until(lambda: not _pods(client, name), "the pod to end")
 
     def running() -> int:
         return int(get("wpsqueue", "default", "-n", release.namespace)["status"]["running"])
 
+    until(lambda: running() == 1, "the slot to be told as held")
+    kubectl("delete", "wpsjob", name, "-n", release.namespace)
+    until(lambda: not _pods(client, name), "the pod to end")
     until(lambda: running() == 0, "the slot to be free")
     until(
         lambda: requests.get(execution.statusLocation, timeout=30).status_code == 404,

@@ -282,9 +282,9 @@ def _conclude(view: View, found: Survey, index: int, attempt: Attempt, ending: b
 
 
 def _as_ended(view: View, found: Survey, index: int, attempt: Attempt) -> Outcome:
-    """How a part ended; of one that the operator ended, for which reason it did."""
+    """How a part ended; of one that the operator ended, why, unless the worker's word says more."""
     end = outcome(attempt)
-    if end.succeeded or index not in found.parts.late:
+    if index not in found.parts.late or end.reason not in (Reason.CRASH, Reason.DISRUPTED):
         return end
     words = f"it ran for longer than its timeout of {view.policy(found.job).timeout_seconds} s"
     return Outcome(Reason.TIMEOUT, words, Cause.TIMEOUT, exit_code=end.exit_code)

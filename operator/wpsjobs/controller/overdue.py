@@ -47,7 +47,7 @@ def run(view: View, job: WpsJob, since: datetime | None, now: datetime, plan: Pl
     if since is None or job.status.phase is Phase.PAUSED or job.spec.suspend:
         return None
     timeout = view.policy(job).timeout_seconds
-    left = timeout + BACKSTOP_SECONDS - _ran(job, since, now)
+    left = timeout + BACKSTOP_SECONDS - ((now - since).total_seconds() - job.status.paused_seconds)
     if left > 0:
         plan.wake(left)
         return None
@@ -55,15 +55,6 @@ def run(view: View, job: WpsJob, since: datetime | None, now: datetime, plan: Pl
         f"Attempt {job.status.attempt} ran for longer than its timeout of {timeout} s, "
         "and its own supervisor did not end it"
     )
-
-
-def ran_too_long(job: WpsJob, since: datetime, until: datetime, timeout: int) -> bool:
-    """Whether the backstop had come by *until*."""
-    return _ran(job, since, until) >= timeout + BACKSTOP_SECONDS
-
-
-def _ran(job: WpsJob, since: datetime, until: datetime) -> float:
-    return (until - since).total_seconds() - job.status.paused_seconds
 
 
 def lost_pod(pod: Pod, now: datetime, plan: Plan) -> str | None:

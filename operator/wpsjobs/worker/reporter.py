@@ -165,9 +165,11 @@ class Reporter(threading.Thread):
             return False
         if superseded or progress.finalising:
             self._on_refused(str(error), superseded)
-        else:
+        elif isinstance(error, ForbiddenError):
             logger.warning("progress is not reported any more: %s", error)
             self._disabled = True
+        else:
+            logger.warning("progress is not reported: %s", error)
         return True
 
     def _is_superseded(self) -> bool:

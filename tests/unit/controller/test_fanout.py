@@ -23,6 +23,7 @@ from tests.unit.controller.objects import (
     view,
     wpsjob,
 )
+from wpsjobs.api.attempt import ExitCode
 from wpsjobs.api.names import LABEL_PART, LABEL_TRY, kubernetes_job_name
 from wpsjobs.api.parts import Parts, Restarts
 from wpsjobs.api.wpsjob import WpsJob
@@ -341,6 +342,14 @@ def test_a_part_that_its_supervisor_does_not_end_is_ended_once_that_is_written_d
         last = children(0, tried=1, end=137) if kin else []
         given_up = parts_of(decided(view(over, processes=policy, children=last), over))
         assert (given_up.failed, given_up.reason) == ({0}, "Timeout")
+
+
+def test_the_word_of_a_worker_goes_before_the_time_out_that_came_with_it() -> None:
+    job = fan_out(parts=running(0, late=frozenset({0})))
+    policy = [process(restartOn=["Timeout"], restartLimit=5)]
+    kin = children(0, end=ExitCode.PROCESS_ERROR)
+    parts = parts_of(decided(view(job, processes=policy, children=kin), job))
+    assert (parts.failed, parts.reason) == ({0}, "ProcessError")
 
 
 def test_two_fan_outs_take_turns_by_who_was_served_last() -> None:
