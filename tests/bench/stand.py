@@ -13,15 +13,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.bench.api import Api, Raw, RefusedError, custom
 from tests.cluster import current, host, kwok, lifecycle
 from tests.cluster.progress import say
 from tests.cluster.settings import ClusterError, Instance, current_instance
 from tests.deployment.release import install_resources
+from tests.deployment.tools import environment
 from tests.integration.kube import Kube, Space
 from tests.integration.operator_process import Operator
 
 PROCESS = "Echo"
+OPERATOR, TOKEN_SECONDS = "operator", 4 * 3600
+RIGHTS = "rbac.authorization.k8s.io"
 NODES = 4
 ON_KWOK: Raw = {
     "nodeSelector": {kwok.MARK: kwok.MARK_VALUE},
@@ -71,13 +76,39 @@ class Stand:
         return self.space.name
 
     def operator(self, **settings: str) -> Operator:
-        """One that serves the namespace, not started yet."""
-        return Operator(self.namespace, self.folder, **settings)
+        """One that serves the namespace, not started yet.
+
+        It shows the token of a service account, as in its pod: the API server remembers for a while
+        whose a token is, and looks at a certificate anew at each request.
+        """
+        return Operator(self.namespace, self.folder, KUBECONFIG=self._kubeconfig(), **settings)
 
     def queue(self, name: str, seconds: float = 0.0, **spec: Any) -> None:
         """A queue whose pods run for as long on simulated nodes."""
         spec = {"maxQueued": 256, "parallelism": 100, "keepPodsSeconds": 0, **spec}
         self.space.custom("wpsqueues", name, template=template(seconds), **spec)
+
+    def _kubeconfig(self) -> str:
+        """Path of a kubeconfig of a service account that may do everything in the namespace."""
+        path = self.folder / "operator.kubeconfig"
+        if not path.exists():
+            config = yaml.safe_load(Path(environment()["KUBECONFIG"]).read_text())
+            config["users"] = [{"name": OPERATOR, "user": {"token": self._token()}}]
+            for entry in config["contexts"]:
+                entry["context"]["user"] = OPERATOR
+            path.write_text(yaml.safe_dump(config))
+        return str(path)
+
+    def _token(self) -> str:
+        request, namespace = self.space.kube.request, self.namespace
+        self.space.create("serviceaccounts", {"metadata": {"name": OPERATOR}})
+        account = {"kind": "ServiceAccount", "name": OPERATOR, "namespace": namespace}
+        role = {"apiGroup": RIGHTS, "kind": "ClusterRole", "name": "cluster-admin"}
+        binding = {"metadata": {"name": OPERATOR}, "roleRef": role, "subjects": [account]}
+        request("POST", f"/apis/{RIGHTS}/v1/namespaces/{namespace}/rolebindings", binding)
+        path = self.space.path("serviceaccounts", OPERATOR, "token")
+        answer = request("POST", path, {"spec": {"expirationSeconds": TOKEN_SECONDS}})
+        return str(answer["status"]["token"])
 
     def api(self) -> Api:
         """A client for the namespace."""

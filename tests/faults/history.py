@@ -7,6 +7,7 @@ seen by different watches, have one order.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,8 +16,7 @@ from typing import Any
 Raw = Mapping[str, Any]
 
 GROUP = "wps.eoxserver.org"
-LABEL_UID, LABEL_QUEUE, LABEL_ATTEMPT = f"{GROUP}/job-uid", f"{GROUP}/queue", f"{GROUP}/attempt"
-LABEL_PART, LABEL_TRY = f"{GROUP}/part", f"{GROUP}/try"
+LABEL_QUEUE, ANNOTATION_ATTEMPT = f"{GROUP}/queue", f"{GROUP}/attempt"
 LABEL_KUBERNETES_JOB = "batch.kubernetes.io/job-name"
 FINAL = frozenset({"Succeeded", "Failed", "Dismissed", "Rejected"})
 LAUNCHED = frozenset({"Scheduled", "Started"})
@@ -186,7 +186,7 @@ class Ledger:
         child = _child(change.raw, _finished(change.raw))
         if change.begins and child.wpsjob in self.wpsjobs:
             job = self.wpsjobs[child.wpsjob]
-            number = int(change.raw["metadata"]["labels"][LABEL_ATTEMPT])
+            number = _said(change.raw)["number"]
             holds = child.part in _held_parts(job.raw)
             if job.raw is not None and (not holds or job.status.get("attempt") != number):
                 name = child.kubernetes_job
@@ -390,9 +390,15 @@ def _child(raw: Raw, ended: bool, succeeded: bool = False) -> _Child:
     metadata = raw["metadata"]
     labels = metadata["labels"]
     name = labels.get(LABEL_KUBERNETES_JOB, metadata["name"])
-    part = int(labels[LABEL_PART]) if LABEL_PART in labels else None
-    tried = int(labels.get(LABEL_TRY, "0"))
-    return _Child(labels[LABEL_UID], labels[LABEL_QUEUE], name, ended, succeeded, part, tried)
+    said, queue = _said(raw), labels[LABEL_QUEUE]
+    part, tried = said.get("part"), said.get("try", 0)
+    return _Child(said["uid"], queue, name, ended, succeeded, part, tried)
+
+
+def _said(raw: Raw) -> Raw:
+    """What a Kubernetes Job or pod says of the attempt that it is of."""
+    said: Raw = json.loads(raw["metadata"]["annotations"][ANNOTATION_ATTEMPT])
+    return said
 
 
 def _finished(raw: Raw) -> bool:

@@ -74,6 +74,8 @@ def test_resources_are_upgraded_and_outlive_the_release(plane: ControlPlane, cha
     for plural in PLURALS:
         assert f"[CustomResourceDefinition] {plural}.wps.eoxserver.org" in words
         assert definition(plural)
+    for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+        assert f"[{kind}] wpsjobs.wps.eoxserver.org" in words
     assert space.get("wpsjobs", "precious")["spec"]["process"] == "Echo"
 
     # Another install takes over what was left.

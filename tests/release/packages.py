@@ -151,8 +151,8 @@ def check_charts(built: Sequence[Path]) -> Iterator[Finding]:
             names = {member.name for member in packed.getmembers() if member.size}
         needed = {f"{chart}/Chart.yaml"}
         if chart == "wpsjobs-crds":
-            kinds = ("wpsjobs", "wpsqueues", "wpsprocesses")
-            needed |= {f"{chart}/templates/{kind}.yaml" for kind in kinds}
+            files = ("wpsjobs", "wpsqueues", "wpsprocesses", "policy", "policybinding")
+            needed |= {f"{chart}/templates/{name}.yaml" for name in files}
         else:
             needed |= {f"{chart}/values.yaml", f"{chart}/templates/NOTES.txt"}
         yield missing(

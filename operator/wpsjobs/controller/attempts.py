@@ -32,6 +32,9 @@ from wpsjobs.controller.transitions import (
 )
 from wpsjobs.controller.view import View
 
+MANY_UNDER_WAY, START_SECONDS = 64, 5.0
+"""While so many WpsJobs of a namespace have left the queue, the start of a pod is written down as
+long after it: what has ended by then needs one write less."""
 _MARKS = frozenset({Reason.TIMEOUT, Reason.CANNOT_START})
 """Reasons for which the operator itself ends an attempt, marked in the attempt before it does."""
 
@@ -91,13 +94,24 @@ def _attend(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan
     is_new = job.status.phase is Phase.SCHEDULED or (
         job.status.phase is Phase.STARTED and _started_at(job) is None
     )
-    if pod is not None and pod.running and is_new:
+    if pod is not None and pod.running and is_new and not _can_wait(view, pod, now, plan):
         return [_start(job, pod, now)]
     paused = suspension.of_launched(job, now)
     if paused is not None:
         return [paused]
     why = pod.cannot_start if pod else None
     return _await_end(job, pod, now, plan) or _tell_late_start(job, why)
+
+
+def _can_wait(view: View, pod: Pod, now: datetime, plan: Plan) -> bool:
+    """Whether the start of *pod* may be told a little later, perhaps together with its end."""
+    if view.under_way < MANY_UNDER_WAY or pod.started_at is None:
+        return False
+    left = START_SECONDS - (now - pod.started_at).total_seconds()
+    if not 0 < left <= START_SECONDS:  # more where the node's clock is ahead
+        return False
+    plan.wake(left)
+    return True
 
 
 def _end(

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from wpsjobs.api.fields import Raw
 from wpsjobs.api.metadata import Metadata
-from wpsjobs.api.names import (
-    ANNOTATION_OWNER,
-    ANNOTATION_PROCESS,
-    LABEL_ATTEMPT,
-    LABEL_PART,
-    LABEL_QUEUE,
-    LABEL_TRY,
-    LABEL_WPSJOB,
-    LABEL_WPSJOB_UID,
-    WORKER_CONTAINER,
-)
+from wpsjobs.api.names import LABEL_KUBERNETES_JOB, WORKER_CONTAINER
+from wpsjobs.api.origin import Origin
 from wpsjobs.api.times import parse_time
-
-KUBERNETES_JOB_LABEL = "batch.kubernetes.io/job-name"
 
 _CANNOT_START = frozenset(
     {
@@ -38,46 +27,8 @@ _CANNOT_START = frozenset(
 """Reasons of a waiting container that mean more than "not yet"."""
 
 
-Unit = tuple[str, int | None]
-"""What holds one slot: a WpsJob by its name, or one part of it."""
 _Launch = tuple[str, int, int | None, int]
 """UID of the WpsJob, attempt, part and how often that part was tried before."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Of which WpsJob an object is, as its labels and annotations say."""
-
-    wpsjob: str
-    uid: str
-    queue: str
-    attempt: int
-    part: int | None = None
-    """Index of the part, where it is of one."""
-    tried: int = 0
-    """How often that part was launched before."""
-    process: str = ""
-    owner: str | None = None
-
-    @property
-    def unit(self) -> Unit:
-        """For what it holds a slot."""
-        return self.wpsjob, self.part
-
-    @classmethod
-    def from_metadata(cls, metadata: Mapping[str, Any]) -> Origin:
-        """Raises KeyError or ValueError where the labels are not those the operator sets."""
-        labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-        return cls(
-            wpsjob=labels[LABEL_WPSJOB],
-            uid=labels[LABEL_WPSJOB_UID],
-            queue=labels[LABEL_QUEUE],
-            attempt=int(labels[LABEL_ATTEMPT]),
-            part=int(labels[LABEL_PART]) if LABEL_PART in labels else None,
-            tried=int(labels.get(LABEL_TRY, "0")),
-            process=annotations.get(ANNOTATION_PROCESS, ""),
-            owner=annotations.get(ANNOTATION_OWNER),
-        )
 
 
 @dataclass(frozen=True)
@@ -151,7 +102,7 @@ class Pod:
         return cls(
             metadata=Metadata.from_raw(raw),
             origin=Origin.from_metadata(metadata),
-            kubernetes_job=labels.get(KUBERNETES_JOB_LABEL, ""),
+            kubernetes_job=labels.get(LABEL_KUBERNETES_JOB, ""),
             phase=phase,
             node=raw.get("spec", {}).get("nodeName"),
             started_at=_time(running.get("startedAt")),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from wpsjobs.api.origin import Origin
 from wpsjobs.api.phases import Phase, Reason
 from wpsjobs.api.times import format_time
 from wpsjobs.api.wpsjob import WpsJob
@@ -17,7 +18,6 @@ from wpsjobs.controller.actions import (
     PatchStatus,
     Plan,
 )
-from wpsjobs.controller.children import Origin
 from wpsjobs.controller.view import View, is_admitted, is_queued, units
 
 

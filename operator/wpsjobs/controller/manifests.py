@@ -8,27 +8,20 @@ from typing import Any
 
 from wpsjobs.api.attempt import TERMINATION_LOG, Environment
 from wpsjobs.api.names import (
-    ANNOTATION_OWNER,
-    ANNOTATION_PROCESS,
     API_VERSION,
-    LABEL_ATTEMPT,
-    LABEL_MANAGED_BY,
-    LABEL_PART,
-    LABEL_QUEUE,
-    LABEL_TRY,
-    LABEL_WPSJOB,
-    LABEL_WPSJOB_UID,
-    MANAGED_BY,
     WORKER_CONTAINER,
     WPSJOB_KIND,
     kubernetes_job_name,
 )
+from wpsjobs.api.origin import Origin
 from wpsjobs.api.policy import Policy
 from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.api.wpsprocess import WpsProcess
 from wpsjobs.api.wpsqueue import WpsQueue
 
 COMMAND = ["python", "-m", "wpsjobs.worker"]
+ENV = "env"
+"""The program of POSIX, which every image has."""
 GRACE_SECONDS = 30
 """For the process to end after SIGTERM, where the template does not say."""
 
@@ -64,19 +57,18 @@ def kubernetes_job(
     operator's, whatever the template says.
     """
     job = what.job
-    labels = {
-        LABEL_MANAGED_BY: MANAGED_BY,
-        LABEL_WPSJOB: job.metadata.name,
-        LABEL_WPSJOB_UID: job.metadata.uid,
-        LABEL_QUEUE: queue.metadata.name,
-        LABEL_ATTEMPT: str(what.attempt),
-    }
-    if what.part is not None:
-        labels |= {LABEL_PART: str(what.part), LABEL_TRY: str(what.tried)}
     # Limits per process and owner hold for its pods even where the WpsJob is deleted.
-    annotations = {ANNOTATION_PROCESS: job.spec.process}
-    if job.spec.owner.identity is not None:
-        annotations[ANNOTATION_OWNER] = job.spec.owner.identity
+    origin = Origin(
+        wpsjob=job.metadata.name,
+        uid=job.metadata.uid,
+        queue=queue.metadata.name,
+        attempt=what.attempt,
+        part=what.part,
+        tried=what.tried,
+        process=job.spec.process,
+        owner=job.spec.owner.identity,
+    )
+    labels, annotations = origin.metadata().values()
     template = copy.deepcopy(dict(queue.template))
     template_metadata = dict(template.get("metadata") or {})
     return {
@@ -144,25 +136,30 @@ def _pod_spec(
 def _container(
     container: dict[str, Any], what: Assignment, queue: WpsQueue, process: WpsProcess
 ) -> dict[str, Any]:
-    ours = _environment(what, queue, process)
-    names = {variable["name"] for variable in ours} | {v.get("name") for v in process.env}
-    inherited = [v for v in container.get("env") or [] if v.get("name") not in names]
-    of_process = [dict(v) for v in process.env if v.get("name") not in {o["name"] for o in ours}]
+    of_process = {variable.get("name") for variable in process.env}
+    inherited = [v for v in container.get("env") or [] if v.get("name") not in of_process]
+    env = inherited + [dict(variable) for variable in process.env]
     container = {
         **container,
         "name": container.get("name") or WORKER_CONTAINER,
-        "command": list(COMMAND),
-        "env": inherited + of_process + ours,
+        "command": _command(what, queue, process),
+        "env": env,
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
     }
     container.pop("args", None)
+    if not env:
+        del container["env"]
     if process.resources:
         container["resources"] = copy.deepcopy(dict(process.resources))
     return container
 
 
-def _environment(what: Assignment, queue: WpsQueue, process: WpsProcess) -> list[dict[str, Any]]:
+def _command(what: Assignment, queue: WpsQueue, process: WpsProcess) -> list[str]:
+    """The worker, with what it is to do set as the last of all that sets its environment.
+
+    Not as the container's ``env``: each variable there costs at every write of the pod.
+    """
     job = what.job
     policy = Policy.resolve(job, process, queue)
     variables = {
@@ -171,15 +168,10 @@ def _environment(what: Assignment, queue: WpsQueue, process: WpsProcess) -> list
         Environment.ATTEMPT: str(what.attempt),
         Environment.KUBERNETES_JOB: what.name,
         Environment.TIMEOUT_SECONDS: str(policy.timeout_seconds),
+        # Said even where they are empty: the template may set them to something else.
         Environment.KEEP_LOGS: "true" if queue.keep_logs else "false",
         Environment.HANDLER: process.handler or "",
+        Environment.PART: "" if what.part is None else str(what.part),
+        Environment.TRY: str(what.tried),
     }
-    if what.part is not None:
-        variables |= {Environment.PART: str(what.part), Environment.TRY: str(what.tried)}
-    return [
-        *({"name": name, "value": value} for name, value in variables.items()),
-        {
-            "name": Environment.POD_NAME,
-            "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
-        },
-    ]
+    return [ENV, *(f"{name}={value}" for name, value in variables.items()), *COMMAND]

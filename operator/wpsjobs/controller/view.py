@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
+from wpsjobs.api.origin import Origin, Unit
 from wpsjobs.api.phases import LAUNCHED, Phase
 from wpsjobs.api.policy import Policy
 from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.api.wpsprocess import WpsProcess
 from wpsjobs.api.wpsqueue import WpsQueue
-from wpsjobs.controller.children import Attempt, Children, Origin, Unit
+from wpsjobs.controller.children import Attempt, Children
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ class View:
     @cached_property
     def _units_able_to_run(self) -> Mapping[Unit, Origin]:
         return {origin.unit: origin for origin in self.children.able_to_run()}
+
+    @cached_property
+    def under_way(self) -> int:
+        """How many WpsJobs have left the queue and not ended."""
+        return sum(map(is_admitted, self.jobs))
 
     def held_slots(self, queue: str) -> Mapping[Unit, Holder]:
         """What holds a slot of *queue* each: WpsJobs and parts of them (invariant 2).

@@ -49,7 +49,7 @@ class Part:
         Raises AttemptError where *job* has no such part.
         """
         number = os.environ.get(Environment.PART)
-        if number is None:
+        if not number:
             return None
         index, tried = int(number), int(os.environ.get(Environment.TRY, "0"))
         attempt = int(os.environ.get(Environment.ATTEMPT, "1"))

@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from wpsjobs.api.names import resource_name
+from wpsjobs.api.origin import Origin
 from wpsjobs.api.request import ExecuteRequest, Input
 from wpsjobs.cli import completion
 from wpsjobs.cli.app import app
@@ -196,9 +197,8 @@ def test_use_is_that_of_the_workers_container_in_the_last_pod() -> None:
     def pod(name: str) -> dict[str, Any]:
         limits = {"limits": {"memory": "2Gi"}}
         containers = [{"name": "helper"}, {"name": "worker", "resources": limits}]
-        labels = {"wps.eoxserver.org/job-uid": "u"}
         return {
-            "metadata": {"name": name, "labels": labels},
+            "metadata": {"name": name, **Origin("a", "u", "default", 2).metadata()},
             "spec": {"nodeName": "n", "containers": containers},
         }
 

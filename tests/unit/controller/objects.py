@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from wpsjobs.api.names import (
+    ANNOTATION_ATTEMPT,
     API_VERSION,
-    LABEL_ATTEMPT,
+    LABEL_KUBERNETES_JOB,
     LABEL_QUEUE,
     LABEL_WPSJOB,
-    LABEL_WPSJOB_UID,
     WPSJOB_KIND,
     WPSPROCESS_KIND,
     WPSQUEUE_KIND,
@@ -22,7 +23,6 @@ from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.api.wpsprocess import WpsProcess
 from wpsjobs.api.wpsqueue import WpsQueue
 from wpsjobs.controller.children import (
-    KUBERNETES_JOB_LABEL,
     Attempt,
     Children,
     KubernetesJob,
@@ -104,14 +104,13 @@ def raw_kubernetes_job(
             }
         ]
     uid = owner_uid or f"uid-{wpsjob}"
-    labels = _labels(wpsjob, attempt, queue, uid)
     owner = {"apiVersion": API_VERSION, "kind": WPSJOB_KIND, "name": wpsjob, "uid": uid}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             **_metadata(f"{wpsjob}-{attempt}", version, metadata),
-            "labels": labels,
+            **origin(wpsjob, attempt, queue, uid),
             "ownerReferences": [owner],
         },
         "status": {"conditions": conditions},
@@ -154,13 +153,14 @@ def raw_pod(
         state = {"waiting": dict(waiting)}
     statuses = [{"name": "worker", "state": state}] if state else []
     kubernetes_job = f"{wpsjob}-{attempt}"
-    labels = _labels(wpsjob, attempt, queue, owner_uid)
+    ours = origin(wpsjob, attempt, queue, owner_uid)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
             **_metadata(f"{kubernetes_job}-{suffix}", version, {}),
-            "labels": {**labels, KUBERNETES_JOB_LABEL: kubernetes_job},
+            "labels": {**ours["labels"], LABEL_KUBERNETES_JOB: kubernetes_job},
+            "annotations": ours["annotations"],
             "ownerReferences": [
                 {
                     "apiVersion": "batch/v1",
@@ -263,12 +263,18 @@ def started(name: str, number: int = 1, **status: Any) -> dict[str, Any]:
     )
 
 
-def _labels(wpsjob: str, attempt: int, queue: str, uid: str | None) -> dict[str, str]:
+def origin(
+    wpsjob: str,
+    attempt: int = 1,
+    queue: str = "default",
+    uid: str | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """Labels and annotations of an object of an attempt; *more* is put into what they say of it."""
+    said = {"uid": uid or f"uid-{wpsjob}", "number": attempt, "process": "", **more}
     return {
-        LABEL_WPSJOB: wpsjob,
-        LABEL_WPSJOB_UID: uid or f"uid-{wpsjob}",
-        LABEL_QUEUE: queue,
-        LABEL_ATTEMPT: str(attempt),
+        "labels": {LABEL_WPSJOB: wpsjob, LABEL_QUEUE: queue},
+        "annotations": {ANNOTATION_ATTEMPT: json.dumps(said)},
     }
 
 

@@ -24,20 +24,14 @@ from typing import Any
 
 from tests.unit.controller.objects import NAMESPACE, NOW, merged
 from wpsjobs.api.metadata import Metadata
-from wpsjobs.api.names import (
-    LABEL_ATTEMPT,
-    LABEL_PART,
-    LABEL_TRY,
-    LABEL_WPSJOB,
-    LABEL_WPSJOB_UID,
-)
+from wpsjobs.api.names import ANNOTATION_ATTEMPT, LABEL_KUBERNETES_JOB, LABEL_WPSJOB
+from wpsjobs.api.origin import Unit
 from wpsjobs.api.parts import Parts
 from wpsjobs.api.phases import FINISHED, LAUNCHED, Phase
 from wpsjobs.api.times import format_time
 from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller import apply, served
 from wpsjobs.controller.actions import Action, Launch, PatchStatus
-from wpsjobs.controller.children import KUBERNETES_JOB_LABEL, Unit
 from wpsjobs.controller.cluster import ClusterError, ConflictError, GoneError, Listing
 from wpsjobs.controller.decisions import decide
 from wpsjobs.controller.loop import Loop
@@ -173,7 +167,7 @@ class Server:
 
     def _judge_removal(self, kubernetes_job: str) -> None:
         for raw in self.objects[Kind.POD].values():
-            of_it = raw["metadata"]["labels"][KUBERNETES_JOB_LABEL] == kubernetes_job
+            of_it = raw["metadata"]["labels"][LABEL_KUBERNETES_JOB] == kubernetes_job
             if of_it and raw["status"]["phase"] in ("Pending", "Running"):
                 raise ViolationError(f"{kubernetes_job} is removed while its pod can run")
 
@@ -197,18 +191,18 @@ class Server:
         able, with_pods = {}, set()
         for raw in self.objects[Kind.POD].values():
             labels = raw["metadata"]["labels"]
-            with_pods.add(labels[KUBERNETES_JOB_LABEL])
+            with_pods.add(labels[LABEL_KUBERNETES_JOB])
             if raw["status"]["phase"] not in ("Succeeded", "Failed"):
-                part = _part(labels)
-                able[labels[LABEL_WPSJOB_UID], part] = (labels[LABEL_WPSJOB], part)
+                said = _said(raw)
+                able[said["uid"], said.get("part")] = (labels[LABEL_WPSJOB], said.get("part"))
         for name, raw in self.objects[Kind.KUBERNETES_JOB].items():
             labels = raw["metadata"]["labels"]
             is_over = raw["metadata"]["uid"] in self.through or raw.get("status", {}).get(
                 "conditions"
             )
             if name not in with_pods and not is_over:
-                part = _part(labels)
-                able[labels[LABEL_WPSJOB_UID], part] = (labels[LABEL_WPSJOB], part)
+                said = _said(raw)
+                able[said["uid"], said.get("part")] = (labels[LABEL_WPSJOB], said.get("part"))
         return able
 
     def able_to_run(self) -> dict[str, str]:
@@ -299,7 +293,7 @@ class Server:
         name, uid = before.metadata.name, before.metadata.uid
         old, new = before.status.parts or Parts(0, 0), after.status.parts or Parts(0, 0)
         for index in new.succeeded - (old.succeeded if old.attempt == new.attempt else set()):
-            if (uid, str(new.attempt), index) not in self.done:
+            if (uid, new.attempt, index) not in self.done:
                 raise ViolationError(f"{name}: part {index} has not ended well")
         if old.attempt == new.attempt and not old.succeeded <= new.succeeded:
             raise ViolationError(f"{name}: parts that had succeeded are forgotten")
@@ -359,8 +353,8 @@ class Server:
         return [job for job in self.wpsjobs() if job.metadata.uid in self.touched]
 
     def _judge_launch(self, raw: Mapping[str, Any]) -> None:
-        labels = raw["metadata"]["labels"]
-        uid, attempt, part = labels[LABEL_WPSJOB_UID], labels[LABEL_ATTEMPT], _part(labels)
+        said = _said(raw)
+        uid, attempt, part = said["uid"], said["number"], said.get("part")
         what = raw["metadata"]["name"]
         self.launched[uid, what] += 1
         if self.launched[uid, what] > 1:
@@ -373,13 +367,13 @@ class Server:
         for job in self.wpsjobs():
             if job.metadata.uid != uid:
                 continue
-            if str(job.status.attempt) != attempt:
+            if job.status.attempt != attempt:
                 raise ViolationError(f"{what} was not written down before")
             if part is not None:
                 parts = job.status.parts
                 if parts is None or part not in parts.running:
                     raise ViolationError(f"{what} was not written down before")
-                if parts.tries(part) != int(labels[LABEL_TRY]):
+                if parts.tries(part) != said["try"]:
                     raise ViolationError(f"{what} is not the try that was written down")
 
     # -- Kubernetes' own controllers -----------------------------------------------------------
@@ -389,7 +383,7 @@ class Server:
         steps = []
         pods: dict[str, list[str]] = {}
         for name, raw in self.objects[Kind.POD].items():
-            kubernetes_job = raw["metadata"]["labels"][KUBERNETES_JOB_LABEL]
+            kubernetes_job = raw["metadata"]["labels"][LABEL_KUBERNETES_JOB]
             pods.setdefault(kubernetes_job, []).append(name)
             if raw["status"]["phase"] == "Pending":
                 steps.append(("run", name))
@@ -423,11 +417,11 @@ class Server:
             times["finishedAt"] = format_time(self.clock.now())
             phase = "Succeeded" if code == 0 else "Failed"
             labels = self.objects[Kind.POD][name]["metadata"]["labels"]
-            part = _part(labels)
-            if code == 0 and part is not None:
-                self.done.add((labels[LABEL_WPSJOB_UID], labels[LABEL_ATTEMPT], part))
+            said = _said(self.objects[Kind.POD][name])
+            if code == 0 and "part" in said:
+                self.done.add((said["uid"], said["number"], said["part"]))
             self.through.add(
-                self.objects[Kind.KUBERNETES_JOB][labels[KUBERNETES_JOB_LABEL]]["metadata"]["uid"]
+                self.objects[Kind.KUBERNETES_JOB][labels[LABEL_KUBERNETES_JOB]]["metadata"]["uid"]
             )
             self._tell_pod(name, phase, {"terminated": {"exitCode": code, **times}})
         elif what == "conclude":
@@ -440,9 +434,12 @@ class Server:
             self._reap(name)
 
     def _make_pod(self, kubernetes_job: str) -> None:
-        labels = self.objects[Kind.KUBERNETES_JOB][kubernetes_job]["metadata"]["labels"]
-        labels = {**labels, KUBERNETES_JOB_LABEL: kubernetes_job}
-        raw = {"metadata": {"labels": labels}, "spec": {}, "status": {"phase": "Pending"}}
+        made = self.objects[Kind.KUBERNETES_JOB][kubernetes_job]["metadata"]
+        metadata = {
+            "labels": {**made["labels"], LABEL_KUBERNETES_JOB: kubernetes_job},
+            "annotations": made["annotations"],
+        }
+        raw = {"metadata": metadata, "spec": {}, "status": {"phase": "Pending"}}
         self.create(Kind.POD, f"{kubernetes_job}-abcde", raw)
 
     def _tell_pod(self, name: str, phase: str, state: Mapping[str, Any]) -> None:
@@ -467,8 +464,10 @@ class Server:
             self.remove(Kind.POD, pod["metadata"]["name"])
 
 
-def _part(labels: Mapping[str, str]) -> int | None:
-    return int(labels[LABEL_PART]) if LABEL_PART in labels else None
+def _said(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What an object says of the attempt that it is of."""
+    said: dict[str, Any] = json.loads(raw["metadata"]["annotations"][ANNOTATION_ATTEMPT])
+    return said
 
 
 FAULTS = ("", "", "", "", "lost", "late", "crash before", "crash after")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.controller.objects import (
     NOW,
     ago,
+    origin,
     process,
     queue,
     raw_kubernetes_job,
@@ -24,7 +25,7 @@ from tests.unit.controller.objects import (
     wpsjob,
 )
 from wpsjobs.api.attempt import ExitCode
-from wpsjobs.api.names import LABEL_PART, LABEL_TRY, kubernetes_job_name
+from wpsjobs.api.names import kubernetes_job_name
 from wpsjobs.api.parts import Parts, Restarts
 from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller.actions import (
@@ -66,7 +67,8 @@ def children(
     ]
     for raw, suffix in zip(raws, ("", "-abcde"), strict=True):
         raw["metadata"] |= {"name": job_name + suffix, "uid": f"uid-{job_name}{suffix}"}
-        raw["metadata"]["labels"] |= {LABEL_PART: str(index), LABEL_TRY: str(tried)}
+        of_part = origin(name, part=index, **{"try": tried})
+        raw["metadata"]["annotations"] = of_part["annotations"]
     return [KubernetesJob.from_raw(raws[0]), Pod.from_raw(raws[1])]
 
 
@@ -305,7 +307,7 @@ def test_a_part_that_never_starts_fails_the_fan_out() -> None:
         {
             "metadata": {
                 **raw_pod("f", phase="Pending")["metadata"],
-                "labels": raw_pod("f")["metadata"]["labels"] | {LABEL_PART: "0"},
+                "annotations": origin("f", part=0)["annotations"],
             },
             "status": {"phase": "Pending"},
         }

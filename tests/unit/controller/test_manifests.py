@@ -38,6 +38,11 @@ def build(case: str) -> dict[str, Any]:
     )
 
 
+def _worker(manifest: dict[str, Any]) -> dict[str, Any]:
+    containers: list[dict[str, Any]] = manifest["spec"]["template"]["spec"]["containers"]
+    return next(one for one in containers if one["name"] == "worker")
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_manifest_is_the_golden_one(case: str) -> None:
     output = DATA / "output" / case
@@ -61,14 +66,19 @@ def test_the_template_is_not_changed_by_its_use() -> None:
     assert a_process.resources == {"limits": {"memory": "1Gi"}}
 
 
-def test_two_attempts_of_a_wpsjob_differ_by_name_label_and_environment() -> None:
+def test_two_attempts_of_a_wpsjob_differ_by_name_annotation_and_command() -> None:
     first, second = (
         kubernetes_job(Assignment(wpsjob("a"), number), queue(), process(), "worker")
         for number in (1, 2)
     )
     assert (first["metadata"]["name"], second["metadata"]["name"]) == ("a-1", "a-2")
     assert first["metadata"]["labels"][LABEL_WPSJOB] == "a"
-    assert first["metadata"]["labels"] != second["metadata"]["labels"]
+    assert first["metadata"]["annotations"] != second["metadata"]["annotations"]
+    commands = [_worker(manifest)["command"] for manifest in (first, second)]
+    assert [word for word in commands[0] if word not in commands[1]] == [
+        "WPSJOBS_ATTEMPT=1",
+        "WPSJOBS_KUBERNETES_JOB=a-1",
+    ]
 
 
 def test_a_wpsjob_of_the_longest_name_fits_with_its_labels_and_pods() -> None:

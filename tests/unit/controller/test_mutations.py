@@ -14,12 +14,13 @@ from tests.unit.controller.mutation import Mutation, is_noticed
 from tests.unit.controller.objects import NOW
 from tests.unit.controller.test_simulation import Storm
 from wpsjobs.api.metadata import Metadata
+from wpsjobs.api.origin import Unit
 from wpsjobs.api.parts import Parts
 from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.controller import admission, attempts, decisions, fanout, lifecycle, served
 from wpsjobs.controller.actions import Launch, PatchStatus
 from wpsjobs.controller.apply import Applier
-from wpsjobs.controller.children import Attempt, Unit
+from wpsjobs.controller.children import Attempt
 from wpsjobs.controller.transitions import Transition, transit
 from wpsjobs.controller.view import Holder, View
 

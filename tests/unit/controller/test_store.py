@@ -133,8 +133,15 @@ def test_objects_that_are_none_of_ours_are_passed_over() -> None:
     assert state.kubernetes_jobs.put({}) is None
     assert state.kubernetes_jobs.remove({}) is None
     foreign = raw_pod("a")
-    foreign["metadata"]["labels"]["wps.eoxserver.org/attempt"] = "first"
-    assert state.pods.put(foreign) is None
+    for said in (
+        "first",
+        "{}",
+        "[]",
+        '{"uid": "u", "number": null}',
+        '{"uid": "u", "number": 1.5e400}',
+    ):
+        foreign["metadata"]["annotations"]["wps.eoxserver.org/attempt"] = said
+        assert state.pods.put(foreign) is None
 
 
 def test_a_view_is_not_touched_by_later_news() -> None:

@@ -22,7 +22,7 @@ SCHEMAS = {
         "openAPIV3Schema"
     ]
     for definition in (
-        yaml.safe_load(path.read_text()) for path in sorted(REPOSITORY.glob("crds/*.yaml"))
+        yaml.safe_load(path.read_text()) for path in sorted(REPOSITORY.glob("crds/wps*.yaml"))
     )
 }
 BY_HAND = sorted(

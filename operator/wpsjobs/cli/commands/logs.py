@@ -8,11 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from wpsjobs.api.names import (
-    LABEL_ATTEMPT,
-    LABEL_WPSJOB_UID,
-    WORKER_CONTAINER,
-)
+from wpsjobs.api.names import LABEL_KUBERNETES_JOB, WORKER_CONTAINER, kubernetes_job_name
+from wpsjobs.api.origin import Origin
 from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.cli.cluster import Cluster, Raw
 from wpsjobs.cli.commands.status import follow as follow_job
@@ -92,9 +89,19 @@ def _pod_with_log(cluster: Cluster, job: WpsJob, number: int) -> Raw | None:
 
 
 def _pod(cluster: Cluster, job: WpsJob, number: int) -> Raw | None:
-    selector = f"{LABEL_WPSJOB_UID}={job.metadata.uid},{LABEL_ATTEMPT}={number}"
-    pods = cluster.pods(selector)
-    return pods[-1] if pods else None
+    name = kubernetes_job_name(job.metadata.name, number)
+    pods = cluster.pods(f"{LABEL_KUBERNETES_JOB}={name}")
+    # One of this name may still be there of a WpsJob that was deleted.
+    ours = [pod for pod in pods if _uid(pod) == job.metadata.uid]
+    return ours[-1] if ours else None
+
+
+def _uid(pod: Raw) -> str | None:
+    """Of the WpsJob that the pod is of, if it is of one."""
+    try:
+        return Origin.from_metadata(pod["metadata"]).uid
+    except (KeyError, ValueError):
+        return None
 
 
 def _has_log(pod: Raw | None) -> bool:

@@ -10,12 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from wpsjobs.api.names import (
-    LABEL_MANAGED_BY,
-    LABEL_WPSJOB_UID,
-    MANAGED_BY,
-    WORKER_CONTAINER,
-)
+from wpsjobs.api.names import LABEL_WPSJOB, WORKER_CONTAINER
+from wpsjobs.api.origin import Origin
 from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.cli.cluster import Cluster, Raw
 from wpsjobs.cli.common import Output, Queue, read_queues, say
@@ -31,7 +27,7 @@ from wpsjobs.cli.render import (
     since,
 )
 
-SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_WPSJOB_UID}"
+SELECTOR = LABEL_WPSJOB
 COLUMNS = (
     Column("JOB"),
     Column("PROCESS", 1),
@@ -105,9 +101,13 @@ def usage(pods: list[Raw], metrics: list[Raw]) -> dict[str, Record]:
     used = {one["metadata"]["name"]: one.get("containers", []) for one in metrics}
     found: dict[str, Record] = {}
     for pod in pods:  # the oldest first: of two attempts, the later one counts
+        try:
+            origin = Origin.from_metadata(pod["metadata"])
+        except (KeyError, ValueError):
+            continue  # somebody else's label
         limits = (_of_worker(pod["spec"]["containers"]).get("resources") or {}).get("limits") or {}
         now = _of_worker(used.get(pod["metadata"]["name"], [])).get("usage") or {}
-        found[pod["metadata"]["labels"][LABEL_WPSJOB_UID]] = {
+        found[origin.uid] = {
             "pod": pod["metadata"]["name"],
             "node": pod["spec"].get("nodeName"),
             "cpu": quantity(now.get("cpu")),
