@@ -13,6 +13,8 @@ from tests.docs import rights, schemas, source, values
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
 RESOURCES = ("wpsjob", "wpsqueue", "wpsprocess")
+POLICY = REPOSITORY / "crds" / "policy.yaml"
+"""The rules of WpsJobs that stand beside their definition."""
 _CODE = REPOSITORY / "operator" / "wpsjobs"
 _MADE = "<!-- Made by `make pages` from {}; changes here are lost. -->\n\n"
 
@@ -21,7 +23,8 @@ def pages() -> Iterator[tuple[Path, str]]:
     """Each page with the text that it should have."""
     for name in RESOURCES:
         origin = next((REPOSITORY / "crds").glob(f"{name}*.yaml"))
-        text = schemas.page(yaml.safe_load(origin.read_text()))
+        policy = yaml.safe_load(POLICY.read_text()) if name == "wpsjob" else None
+        text = schemas.page(yaml.safe_load(origin.read_text()), policy)
         yield DOCS / "reference" / f"{name}.md", _MADE.format(_relative(origin)) + text
     origin = REPOSITORY / "charts" / "wpsjobs" / "values.yaml"
     text = values.page(origin.read_text())

@@ -11,8 +11,8 @@ OF_KUBERNETES = frozenset({"apiVersion", "kind", "metadata"})
 """Fields of every resource, which Kubernetes documents."""
 
 
-def page(definition: Schema) -> str:
-    """The page of one resource."""
+def page(definition: Schema, policy: Schema | None = None) -> str:
+    """The page of one resource, with what *policy* refuses of it besides."""
     spec = definition["spec"]
     names, (version,) = spec["names"], spec["versions"]
     schema = version["schema"]["openAPIV3Schema"]
@@ -33,7 +33,8 @@ def page(definition: Schema) -> str:
     for path, part in _objects("", schema):
         if path:
             parts.append(_section(path, part))
-    rules = dict.fromkeys(_rules(schema))  # the same words may stand at several fields
+    # The same words may stand at several fields, and in the policy.
+    rules = dict.fromkeys([*_rules(schema), *_words_of(policy)])
     if rules:
         parts.append("## What is refused\n\nThe API server answers a request in these words:")
         parts.append("\n".join(f"- {words}" for words in rules))
@@ -129,6 +130,11 @@ def _literal(value: Any) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;") if "`" not in text else text
+
+
+def _words_of(policy: Schema | None) -> list[str]:
+    """With what an admission policy refuses."""
+    return [one["message"] for one in policy["spec"]["validations"]] if policy else []
 
 
 def _rules(schema: Schema) -> Iterator[str]:

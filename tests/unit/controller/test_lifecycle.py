@@ -262,6 +262,44 @@ def test_scheduled_to_started() -> None:
     ]
 
 
+def beside(count: int, *children: KubernetesJob | Pod) -> View:
+    """The WpsJob ``a``, which has a slot, and *count* others whose pods run."""
+    others = [wpsjob(f"b{number}", status=started(f"b{number}")) for number in range(count)]
+    theirs = [
+        child
+        for job in others
+        for child in (
+            kubernetes_job(job.metadata.name),
+            pod(job.metadata.name, phase="Running"),
+        )
+    ]
+    job = wpsjob("a", status=scheduled("a"))
+    return view(job, *others, queues=[queue(parallelism=200)], children=[*children, *theirs])
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.0, 4.999])
+def test_among_many_a_start_is_told_a_little_later(seconds: float) -> None:
+    children = [kubernetes_job("a"), pod("a", phase="Running", started_at=ago(seconds))]
+    later = plan(beside(63, *children))
+    assert not later.actions
+    assert later.wake_in == pytest.approx(5.0 - seconds, abs=1e-3)
+    assert only_patch(beside(62, *children))["phase"] == "Started"  # not among so many
+
+
+@pytest.mark.parametrize("seconds", [5.0, 60.0, -0.5])
+def test_among_many_a_start_is_told_in_the_end_whatever_the_clock_of_the_node(
+    seconds: float,
+) -> None:
+    children = [kubernetes_job("a"), pod("a", phase="Running", started_at=ago(seconds))]
+    assert only_patch(beside(63, *children))["phase"] == "Started"
+
+
+def test_among_many_an_end_is_told_at_once_and_with_the_start() -> None:
+    patch = only_patch(beside(63, *ended("a", 0, started_at=ago(2))))
+    assert (patch["phase"], patch["startedAt"]) == ("Succeeded", ago(2))
+    assert patch["attempts"][0]["startedAt"] == ago(2)
+
+
 @pytest.mark.parametrize("status", [scheduled("a"), started("a")])
 def test_scheduled_or_started_to_succeeded(status: dict[str, Any]) -> None:
     patch = only_patch(view(wpsjob("a", status=status), children=ended("a", 0)))
