@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,15 @@ import pytest
 
 from tests.faults.history import GROUP, Change, Ledger
 from tests.faults.watcher import Recorder
+
+
+def _origin(uid: str, attempt: int) -> dict[str, Any]:
+    """Labels and annotations of an object of an attempt."""
+    said = {"uid": uid, "number": attempt, "process": "Echo"}
+    return {
+        "labels": {f"{GROUP}/queue": "q"},
+        "annotations": {f"{GROUP}/attempt": json.dumps(said)},
+    }
 
 
 class Story:
@@ -51,18 +61,17 @@ class Story:
         )
 
     def child(self, plural: str, name: str, attempt: int, **status: Any) -> Story:
-        labels = {f"{GROUP}/job-uid": name, f"{GROUP}/queue": "q", f"{GROUP}/attempt": str(attempt)}
+        metadata = {"name": f"{name}-{attempt}", **_origin(name, attempt)}
         if plural == "pods":
-            labels["batch.kubernetes.io/job-name"] = f"{name}-{attempt}"
-        metadata = {"name": f"{name}-{attempt}", "labels": labels}
+            metadata["labels"]["batch.kubernetes.io/job-name"] = f"{name}-{attempt}"
         self._put(plural, f"{plural} {name}-{attempt}", {"metadata": metadata, "status": status})
         return self
 
     def twin(self, name: str, phase: str) -> Story:
         """Another pod of the Kubernetes Job of the first attempt."""
-        labels = {f"{GROUP}/job-uid": name, f"{GROUP}/queue": "q", f"{GROUP}/attempt": "1"}
-        labels["batch.kubernetes.io/job-name"] = f"{name}-1"
-        raw = {"metadata": {"name": f"{name}-1-twin", "labels": labels}, "status": {"phase": phase}}
+        metadata = {"name": f"{name}-1-twin", **_origin(name, 1)}
+        metadata["labels"]["batch.kubernetes.io/job-name"] = f"{name}-1"
+        raw = {"metadata": metadata, "status": {"phase": phase}}
         self._put("pods", f"pods {name}-1-twin", raw)
         return self
 
