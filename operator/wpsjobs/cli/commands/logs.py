@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wpsjobs.api.names import LABEL_KUBERNETES_JOB, WORKER_CONTAINER, kubernetes_job_name
+from wpsjobs.api.names import LABEL_WPSJOB, WORKER_CONTAINER
 from wpsjobs.api.origin import Origin
 from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.cli.cluster import Cluster, Raw
@@ -89,19 +89,19 @@ def _pod_with_log(cluster: Cluster, job: WpsJob, number: int) -> Raw | None:
 
 
 def _pod(cluster: Cluster, job: WpsJob, number: int) -> Raw | None:
-    name = kubernetes_job_name(job.metadata.name, number)
-    pods = cluster.pods(f"{LABEL_KUBERNETES_JOB}={name}")
-    # One of this name may still be there of a WpsJob that was deleted.
-    ours = [pod for pod in pods if _uid(pod) == job.metadata.uid]
+    """The last pod of that attempt; of a fan-out it may be a part's."""
+    pods = cluster.pods(f"{LABEL_WPSJOB}={job.metadata.name}")
+    ours = [pod for pod in pods if _is_of(pod, job, number)]
     return ours[-1] if ours else None
 
 
-def _uid(pod: Raw) -> str | None:
-    """Of the WpsJob that the pod is of, if it is of one."""
+def _is_of(pod: Raw, job: WpsJob, number: int) -> bool:
+    """Whether it is of this very WpsJob, for one of its name may have been deleted before."""
     try:
-        return Origin.from_metadata(pod["metadata"]).uid
+        origin = Origin.from_metadata(pod["metadata"])
     except (KeyError, ValueError):
-        return None
+        return False
+    return (origin.uid, origin.attempt) == (job.metadata.uid, number)
 
 
 def _has_log(pod: Raw | None) -> bool:
