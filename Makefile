@@ -83,6 +83,7 @@ bench: install ## Measure, on simulated nodes, against the limits of docs/benchm
 .PHONY: soak
 soak: install ## The long forms of what `make test` does in minutes: storms at random, an hour of steady load
 	WPSJOBS_SOAK=20 $(BIN)/pytest -q --timeout 3600 tests/unit/controller/test_simulation.py::TestStorm \
+		tests/unit/controller/test_simulation.py::TestStormAmongMany \
 		tests/unit/controller/test_consumers.py::TestConsumersStorm
 	$(BIN)/python -m tests.bench steady --seconds 3600
 

@@ -138,6 +138,23 @@ def test_a_mutable_field_is_changed(space: Space, full: str, field: str, value: 
     assert spec.get(field) == value
 
 
+def test_what_is_not_of_the_spec_is_changed_at_will(space: Space) -> None:
+    job = make(space, **FULL)
+    finalizer = {"metadata": {"finalizers": ["example.org/kept"], "labels": {"team": "relief"}}}
+    assert space.patch("wpsjobs", job, finalizer)["metadata"]["labels"] == {"team": "relief"}
+    space.patch("wpsjobs", job, {"metadata": {"finalizers": None, "labels": None}})
+    space.patch("wpsjobs", job, {"status": {"phase": "Accepted"}}, "status")
+    assert space.get("wpsjobs", job)["spec"] == FULL
+
+
+def test_a_payload_neither_comes_nor_goes(space: Space) -> None:
+    """Else another hash could come in its place, and with it a request that nobody has made."""
+    for has, change in ((PAYLOAD, None), (None, PAYLOAD)):
+        job = make(space, process="Echo", **({"payload": has} if has else {}))
+        with pytest.raises(RefusedError, match=r"spec\.payload is immutable"):
+            space.patch("wpsjobs", job, {"spec": {"payload": change}})
+
+
 def test_cancel_is_one_way_and_retries_only_grow(space: Space) -> None:
     job = make(space, process="Echo", cancel=True, retries=3)
     for taken_back in (False, None):

@@ -90,7 +90,10 @@ class TerminationMessage:
 
 
 class Environment:
-    """Environment variables by which the operator tells a job pod what it is to do."""
+    """Environment variables by which the operator tells a job pod what it is to do.
+
+    The operator's command sets them; all but POD_NAME, which is for consumers.
+    """
 
     NAMESPACE = "WPSJOBS_NAMESPACE"
     NAME = "WPSJOBS_NAME"

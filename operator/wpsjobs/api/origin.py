@@ -2,7 +2,7 @@
 
 Two labels to select them by, and one annotation for the rest: each label and each variable of a
 pod costs the API server, the scheduler and the kubelet at every write of it (see
-docs/decisions/0016-what-a-job-costs-the-api-server.md).
+docs/decisions/0019-little-on-each-pod.md).
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Origin:
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Origin:
         """Raises KeyError or ValueError where they are not what the operator sets."""
         labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-        said = json.loads(annotations[ANNOTATION_ATTEMPT])
         try:
+            said = json.loads(annotations[ANNOTATION_ATTEMPT])
             part, owner = said.get("part"), said.get("owner")
             return cls(
                 wpsjob=labels[LABEL_WPSJOB],
@@ -69,5 +69,5 @@ class Origin:
                 process=str(said.get("process", "")),
                 owner=None if owner is None else str(owner),
             )
-        except (AttributeError, TypeError, OverflowError) as error:
+        except (AttributeError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"{ANNOTATION_ATTEMPT} is malformed: {error}") from error

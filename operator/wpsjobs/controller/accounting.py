@@ -23,8 +23,9 @@ def account(action: PatchStatus) -> None:
         metrics.FINISHED.labels(**labels, phase=str(phase)).inc()
         if phase == Phase.REJECTED:
             metrics.REJECTED.labels(**labels, reason=str(action.patch["reason"])).inc()
-        # A pod can be through before the kubelet tells that it runs.
-        began = job.status.started_at or job.status.scheduled_at
+        # A pod can be through before its start is told: then the end tells it, too.
+        told = action.patch.get("startedAt")
+        began = parse_time(str(told)) if told else job.status.started_at or job.status.scheduled_at
         if began is not None and job.status.phase != Phase.ACCEPTED:
             _observe(metrics.RUN_SECONDS, labels, began, action, "finishedAt")
     elif phase == Phase.SCHEDULED and job.status.attempt == 0:

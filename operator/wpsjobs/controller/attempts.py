@@ -91,10 +91,8 @@ def _attend(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan
     ending = _must_end(view, job, pod, now, plan)
     if ending is not None:
         return _end(job, attempt, *ending, now, plan)
-    is_new = job.status.phase is Phase.SCHEDULED or (
-        job.status.phase is Phase.STARTED and _started_at(job) is None
-    )
-    if pod is not None and pod.running and is_new and not _can_wait(view, pod, now, plan):
+    is_new = job.status.phase is Phase.SCHEDULED or _started_at(job) is None
+    if pod is not None and pod.running and is_new and not _can_wait(view, job, pod, now, plan):
         return [_start(job, pod, now)]
     paused = suspension.of_launched(job, now)
     if paused is not None:
@@ -103,9 +101,12 @@ def _attend(view: View, job: WpsJob, attempt: Attempt, now: datetime, plan: Plan
     return _await_end(job, pod, now, plan) or _tell_late_start(job, why)
 
 
-def _can_wait(view: View, pod: Pod, now: datetime, plan: Plan) -> bool:
-    """Whether the start of *pod* may be told a little later, perhaps together with its end."""
-    if view.under_way < MANY_UNDER_WAY or pod.started_at is None:
+def _can_wait(view: View, job: WpsJob, pod: Pod, now: datetime, plan: Plan) -> bool:
+    """Whether the start of *pod* may be told a little later, perhaps together with its end.
+
+    Not before a pause, which is taken from the time that it has run.
+    """
+    if view.under_way < MANY_UNDER_WAY or pod.started_at is None or job.spec.suspend:
         return False
     left = START_SECONDS - (now - pod.started_at).total_seconds()
     if not 0 < left <= START_SECONDS:  # more where the node's clock is ahead
@@ -225,6 +226,8 @@ def _start(job: WpsJob, pod: Pod, now: datetime) -> PatchStatus:
     }
     what = "The merge step" if job.spec.parts else f"Attempt {number}"
     message = f"{what} runs in pod {pod.metadata.name!r} on node {pod.node!r}"
+    if job.status.phase is Phase.PAUSED:  # it began while it was frozen, and stays so
+        return PatchStatus(job, fields)
     if job.status.phase is Phase.STARTED:  # as it has been since the first part ran
         patch = {"reason": Reason.POD_RUNNING, "message": message, **fields}
         return PatchStatus(job, patch, Milestone("Merging", message))

@@ -9,7 +9,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 from wpsjobs.api.names import ANNOTATION_TASK, GROUP, VERSION
-from wpsjobs.api.phases import FINISHED, Phase, Reason
+from wpsjobs.api.phases import FINISHED, LAUNCHED, Phase, Reason
 from wpsjobs.api.wpsjob import WpsJob
 from wpsjobs.eoxserver.client import Cluster, NotFoundError, Raw
 from wpsjobs.eoxserver.storage import Storage
@@ -165,7 +165,7 @@ class Store:
     def status(self, task: Task) -> Status:
         """What *task* stands at."""
         label = None
-        if task.job.status.phase is Phase.STARTED and task.job.status.claim is None:
+        if task.job.status.phase in LAUNCHED and task.job.status.claim is None:
             label = self.journal(task).label(task.job.status.attempt)
         return status_of(task.job, label)
 

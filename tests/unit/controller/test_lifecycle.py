@@ -262,8 +262,8 @@ def test_scheduled_to_started() -> None:
     ]
 
 
-def beside(count: int, *children: KubernetesJob | Pod) -> View:
-    """The WpsJob ``a``, which has a slot, and *count* others whose pods run."""
+def beside(count: int, *children: KubernetesJob | Pod, **spec: Any) -> View:
+    """The WpsJob ``a`` of that *spec*, which has a slot, and *count* others whose pods run."""
     others = [wpsjob(f"b{number}", status=started(f"b{number}")) for number in range(count)]
     theirs = [
         child
@@ -273,7 +273,7 @@ def beside(count: int, *children: KubernetesJob | Pod) -> View:
             pod(job.metadata.name, phase="Running"),
         )
     ]
-    job = wpsjob("a", status=scheduled("a"))
+    job = wpsjob("a", status=scheduled("a"), spec=spec)
     return view(job, *others, queues=[queue(parallelism=200)], children=[*children, *theirs])
 
 
@@ -292,6 +292,33 @@ def test_among_many_a_start_is_told_in_the_end_whatever_the_clock_of_the_node(
 ) -> None:
     children = [kubernetes_job("a"), pod("a", phase="Running", started_at=ago(seconds))]
     assert only_patch(beside(63, *children))["phase"] == "Started"
+
+
+def test_among_many_a_start_is_told_before_a_pause_for_which_its_time_stands_still() -> None:
+    ours = [kubernetes_job("a"), pod("a", phase="Running", started_at=ago(2))]
+    patch = only_patch(beside(63, *ours, suspend=True))
+    assert (patch["phase"], patch["startedAt"]) == ("Started", ago(2))
+    told = wpsjob("a", status={**scheduled("a"), **patch}, spec={"suspend": True})
+    assert only_patch(view(told, children=ours))["phase"] == "Paused"
+
+
+def test_what_begins_while_it_is_frozen_is_told_and_goes_on_with_all_its_time() -> None:
+    status = {**scheduled("a"), "phase": "Paused", "reason": "Suspended"}
+    status["history"] = [{"phase": "Paused", "time": ago(3700), "message": ""}]
+    spec = {"timeoutSeconds": 60}
+    frozen = wpsjob("a", status=status, spec={**spec, "suspend": True})
+    ours = [kubernetes_job("a"), pod("a", phase="Running", started_at=ago(3600))]
+    patch = only_patch(view(frozen, children=ours))
+    assert "phase" not in patch
+    assert patch["startedAt"] == ago(3600)
+    told = {**status, **patch}
+    assert not plan(
+        view(wpsjob("a", status=told, spec={**spec, "suspend": True}), children=ours)
+    ).actions
+    resumed = only_patch(view(wpsjob("a", status=told, spec=spec), children=ours))
+    assert (resumed["phase"], resumed["pausedSeconds"]) == ("Started", 3700.0)
+    after = wpsjob("a", status={**told, **resumed}, spec=spec)
+    assert not plan(view(after, children=ours)).actions  # no time-out
 
 
 def test_among_many_an_end_is_told_at_once_and_with_the_start() -> None:

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.unit.controller.simulation import FAULTS, Simulation
 from wpsjobs.api.phases import FINISHED
 from wpsjobs.api.wpsjob import WpsJob
-from wpsjobs.controller import lifecycle
+from wpsjobs.controller import attempts, lifecycle
 from wpsjobs.controller.state import Kind
 
 
@@ -317,6 +317,25 @@ class Storm(RuleBasedStateMachine):
 
 TestStorm = Storm.TestCase
 TestStorm.settings = settings(max_examples=200 * SOAK, stateful_step_count=50)
+
+
+class StormAmongMany(Storm):
+    """The same where starts are told late, as they are where many WpsJobs are under way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(attempts, "MANY_UNDER_WAY", 1)
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self._patch.undo()
+
+
+TestStormAmongMany = StormAmongMany.TestCase
+TestStormAmongMany.settings = settings(max_examples=50 * SOAK, stateful_step_count=50)
 
 
 def test_a_wpsjob_that_is_left_alone_is_logged_once_for_each_version(

@@ -137,6 +137,7 @@ def test_objects_that_are_none_of_ours_are_passed_over() -> None:
         "first",
         "{}",
         "[]",
+        "[" * 5000,
         '{"uid": "u", "number": null}',
         '{"uid": "u", "number": 1.5e400}',
     ):
